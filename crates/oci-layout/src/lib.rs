@@ -1,0 +1,20 @@
+//! Documents, digests, layers and directories of OCI images.
+//!
+//! This crate knows what an image is made of and how it lies on a disk. It never sees a socket,
+//! a clock or an environment variable: what depends on them comes in as an argument.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod blob;
+pub mod descriptor;
+pub mod digest;
+pub mod document;
+pub mod json;
+pub mod media_type;
+pub mod platform;
+
+pub use blob::BlobSource;
+pub use descriptor::Descriptor;
+pub use digest::Digest;
+pub use media_type::MediaType;
+pub use platform::Platform;

@@ -21,7 +21,8 @@ bases_platform() { bases_field "$1" 2; }
 bases_machine() { bases_field "$1" 4; }
 
 MAB_BASE_PACKAGES="libc6 libgcc-s1 libstdc++6 base-files base-passwd dash coreutils
-    libselinux1 libacl1 libattr1 libpcre2-8-0 libgmp10 libssl3 zlib1g ca-certificates"
+    libselinux1 libacl1 libattr1 libpcre2-8-0 libgmp10 libssl3 zlib1g"
+MAB_BASE_PACKAGES_ALL="ca-certificates" # the same for every architecture
 
 # All files get one time: the tars are the same for the same packages.
 MAB_BASE_TIME='2024-01-01T00:00:00Z'
@@ -60,7 +61,7 @@ bases_merge() {
 }
 
 bases_make() {
-    local dir=$1 host name debian apt=$1/apt names=() package root others=()
+    local dir=$1 host name debian apt=$1/apt names=("$MAB_BASE_PACKAGES_ALL") package root others=()
     host=$(dpkg --print-architecture)
     for name in $(bases_names); do
         debian=$(bases_field "$name" 3)
@@ -69,7 +70,6 @@ bases_make() {
     apt_own "$apt" "$MAB_SUITE" "$host" "${others[@]}"
     for name in $(bases_names); do
         for package in $MAB_BASE_PACKAGES; do
-            [[ $package == ca-certificates && ${#names[@]} -gt 14 ]] && continue # for all architectures
             names+=("$package:$(bases_field "$name" 3)")
         done
     done
@@ -91,7 +91,7 @@ bases_make() {
     rm -rf "$apt"
 }
 bases_hash() {
-    part_hash bases_make "$MAB_SUITE" "$MAB_BASES" "$MAB_BASE_PACKAGES" "$MAB_BASE_TIME" \
+    part_hash bases_make "$MAB_SUITE" "$MAB_BASES" "$MAB_BASE_PACKAGES $MAB_BASE_PACKAGES_ALL" "$MAB_BASE_TIME" \
         "$(declare -f bases_tar bases_finish bases_merge)"
 }
 bases_dir() { part_find bases "$(bases_hash)"; }

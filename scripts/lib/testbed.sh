@@ -75,9 +75,9 @@ part_make() {
     part_find "$name" "$hash" >/dev/null && return 0
 
     # World-readable: end-to-end tests use it as a user without privileges.
-    umask 022
-    mkdir -p "$MAB_TESTBED/.stamps"
+    (umask 022 && mkdir -p "$MAB_TESTBED/.stamps")
     (
+        umask 022
         flock 9
         part_find "$name" "$hash" >/dev/null && exit 0
         say "$announcement"

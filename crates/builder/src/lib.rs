@@ -1,1 +1,14 @@
-//! Not written yet.
+//! From a build file to a finished image: build files, toolchains, checks, assembly, delivery.
+//!
+//! This crate prints nothing, exits nowhere and reads no environment variable: what depends on
+//! them comes in as a value, what happens goes out as an [`event::Event`]. It opens no connection
+//! of its own; `registry-client` does.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod check;
+pub mod event;
+pub mod process;
+pub mod spec;
+pub mod target;
+pub mod toolchain;

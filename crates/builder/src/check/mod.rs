@@ -1,0 +1,1 @@
+//! Checks of programs against platform and base, before a layer is written.

@@ -1,0 +1,1 @@
+//! Compilers: what is there, what is missing, and how programs are built with them.

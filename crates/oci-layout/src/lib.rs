@@ -11,10 +11,12 @@ pub mod digest;
 pub mod document;
 pub mod json;
 pub mod media_type;
+pub mod path;
 pub mod platform;
 
 pub use blob::BlobSource;
 pub use descriptor::Descriptor;
 pub use digest::Digest;
 pub use media_type::MediaType;
+pub use path::ImagePath;
 pub use platform::Platform;

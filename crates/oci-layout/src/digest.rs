@@ -30,7 +30,7 @@ impl Algorithm {
     }
 
     /// Length of the raw digest in bytes.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,
@@ -42,7 +42,7 @@ impl Algorithm {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
-    /// The first `algorithm.len()` bytes count, the rest is zero.
+    /// The first `algorithm.size()` bytes count, the rest is zero.
     bytes: [u8; 64],
 }
 
@@ -61,13 +61,13 @@ impl Digest {
 
     /// The raw bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.algorithm.len()]
+        &self.bytes[..self.algorithm.size()]
     }
 
     /// The part after the colon, in lower-case hexadecimal.
     pub fn hex(&self) -> String {
         use fmt::Write as _;
-        self.bytes().iter().fold(String::with_capacity(2 * self.algorithm.len()), |mut text, byte| {
+        self.bytes().iter().fold(String::with_capacity(2 * self.algorithm.size()), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
@@ -134,10 +134,10 @@ impl FromStr for Digest {
             _ => Err(ParseDigestError::Character(c)),
         };
         let values = digits.chars().take(2 * 64 + 1).map(digit).collect::<Result<Vec<_>, _>>()?;
-        if values.len() != 2 * algorithm.len() || digits.len() != values.len() {
+        if values.len() != 2 * algorithm.size() || digits.len() != values.len() {
             return Err(ParseDigestError::Length {
                 algorithm: algorithm.name(),
-                expected: 2 * algorithm.len(),
+                expected: 2 * algorithm.size(),
                 found: digits.len(),
             });
         }

@@ -3,6 +3,7 @@
 //! This crate knows what an image is made of and how it lies on a disk. It never sees a socket,
 //! a clock or an environment variable: what depends on them comes in as an argument.
 
+#![allow(clippy::result_large_err, reason = "errors are rare, and a digest in one says more than a box saves")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod blob;
@@ -10,9 +11,12 @@ pub mod descriptor;
 pub mod digest;
 pub mod document;
 pub mod json;
+pub mod layer;
+pub mod lock;
 pub mod media_type;
 pub mod path;
 pub mod platform;
+pub mod store;
 
 pub use blob::BlobSource;
 pub use descriptor::Descriptor;
@@ -20,3 +24,4 @@ pub use digest::Digest;
 pub use media_type::MediaType;
 pub use path::ImagePath;
 pub use platform::Platform;
+pub use store::{BlobStore, StoreError};

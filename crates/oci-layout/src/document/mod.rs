@@ -22,6 +22,7 @@ pub const MAX_ENTRIES: usize = 10_000;
 
 /// An index or a manifest.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one is held at a time, never a list of them")]
 pub enum Document {
     /// A list of manifests.
     Index(ImageIndex),

@@ -1,0 +1,123 @@
+//! What goes into a layer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::write::LayerError;
+use crate::path::ImagePath;
+
+/// A file, directory or link of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it lands.
+    pub path: ImagePath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission and set-id bits, at most 0o7777. Of no meaning for links.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Extended attributes by full name, such as `security.capability`.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File(Content),
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink {
+        /// Its text, as it is stored in the link.
+        target: String,
+    },
+    /// Another name of a file of the same layer.
+    HardLink {
+        /// That file.
+        to: ImagePath,
+    },
+}
+
+/// Where the bytes of a file come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// From memory.
+    Bytes(Arc<[u8]>),
+    /// From a file, which must be a regular file of exactly this size while it is read.
+    File {
+        /// The file. Its last component must not be a symlink.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+impl Content {
+    /// Number of bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+}
+
+impl Entry {
+    /// An entry of root's without extended attributes.
+    pub fn new(path: ImagePath, kind: EntryKind, mode: u32) -> Self {
+        Self { path, kind, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+    }
+
+    /// The same with another owner.
+    #[must_use]
+    pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        (self.uid, self.gid) = (uid, gid);
+        self
+    }
+}
+
+/// The entries in the order in which they are written: sorted by path, equal ones once, hard
+/// links after everything that they can mean. Fails on what contradicts itself (row I11).
+pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut arranged: Vec<&Entry> = Vec::with_capacity(sorted.len());
+    for entry in sorted {
+        if let Some(previous) = arranged.last() {
+            if previous.path == entry.path {
+                if *previous != entry {
+                    return Err(LayerError::Conflict { path: entry.path.clone() });
+                }
+                continue;
+            }
+            if !matches!(previous.kind, EntryKind::Directory) && entry.path.starts_with(&previous.path) {
+                return Err(LayerError::NotDirectory { path: previous.path.clone(), below: entry.path.clone() });
+            }
+        }
+        if entry.mode > 0o7777 {
+            return Err(LayerError::Mode { path: entry.path.clone(), mode: entry.mode });
+        }
+        arranged.push(entry);
+    }
+    for entry in &arranged {
+        match &entry.kind {
+            EntryKind::HardLink { to } => {
+                let target = arranged.binary_search_by(|other| other.path.cmp(to)).ok().map(|at| arranged[at]);
+                if !target.is_some_and(|target| matches!(target.kind, EntryKind::File(_))) {
+                    return Err(LayerError::HardLink { path: entry.path.clone(), to: to.clone() });
+                }
+            }
+            EntryKind::Symlink { target } if target.is_empty() || target.contains('\0') || target.len() > 4095 => {
+                return Err(LayerError::Symlink { path: entry.path.clone() });
+            }
+            _ => {}
+        }
+    }
+    arranged.sort_by_key(|entry| matches!(entry.kind, EntryKind::HardLink { .. }));
+    Ok(arranged)
+}

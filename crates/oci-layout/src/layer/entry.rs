@@ -102,6 +102,13 @@ pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
         if entry.mode > 0o7777 {
             return Err(LayerError::Mode { path: entry.path.clone(), mode: entry.mode });
         }
+        if let Some((name, _)) = entry
+            .xattrs
+            .iter()
+            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || name.len() > 255 || value.is_empty())
+        {
+            return Err(LayerError::Xattr { path: entry.path.clone(), name: name.clone() });
+        }
         arranged.push(entry);
     }
     for entry in &arranged {

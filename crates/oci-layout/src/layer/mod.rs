@@ -4,12 +4,16 @@
 //! and options alone, never on threads, time, user or file system.
 
 mod entry;
+pub mod facts;
 mod gzip;
 mod header;
 mod pool;
+pub mod read;
 mod source;
 mod write;
 
 pub use entry::{Content, Entry, EntryKind};
+pub use facts::{LayerFacts, Tree};
 pub use pool::Pool;
+pub use read::{Limits, ReadError};
 pub use write::{LayerError, LayerOptions, WrittenLayer, write_layer};

@@ -80,6 +80,14 @@ pub enum LayerError {
         /// Its mode.
         mode: u32,
     },
+    /// An extended attribute that a PAX record cannot carry: no name, no value, or `=` in the name.
+    #[error("extended attribute {name:?} of {path} has an unusable name or no value")]
+    Xattr {
+        /// The entry.
+        path: ImagePath,
+        /// The attribute's name.
+        name: String,
+    },
     /// A symlink, fifo, socket, device or directory where a file was expected (rows I05, I06).
     #[error("{} is {found}, not a regular file", path.display())]
     SourceKind {

@@ -1,0 +1,368 @@
+//! The files of a stack of layers, as a container would see them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{FactKind, LayerFacts};
+use crate::layer::entry::{Content, Entry, EntryKind};
+use crate::path::{ImagePath, ParsePathError};
+
+/// Most symbolic links on one path, as in Linux.
+const MAX_LINKS: usize = 40;
+
+/// A file, directory or link of a [`Tree`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Permission and set-id bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// Number of the layer that it comes from, lowest is 0; `None` for what was inserted later.
+    pub layer: Option<usize>,
+    /// Content of the text files that facts keep.
+    pub text: Option<Arc<str>>,
+    /// What an inspector noted.
+    pub inspected: Option<Arc<Value>>,
+}
+
+/// What a [`Node`] is. Hard links are the file that they name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A regular file.
+    File {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink {
+        /// Its text.
+        target: String,
+    },
+    /// A device or fifo.
+    Other,
+}
+
+impl Node {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind == NodeKind::Directory
+    }
+
+    /// A directory that no layer mentions, though something is in it.
+    fn implied(layer: Option<usize>) -> Self {
+        Self { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, layer, text: None, inspected: None }
+    }
+}
+
+/// Why a path leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// More than 40 links on the way, as in a loop.
+    #[error("{path} goes through too many symbolic links; {link} is one of them")]
+    Loop {
+        /// What was looked up.
+        path: ImagePath,
+        /// A link on the way.
+        link: ImagePath,
+    },
+    /// Something below a file.
+    #[error("{path} cannot be reached: {file} is not a directory")]
+    NotDirectory {
+        /// What was looked up.
+        path: ImagePath,
+        /// The file in its way.
+        file: ImagePath,
+    },
+    /// A link whose text leads to an impossible path.
+    #[error("{path} cannot be reached: link {link} leads to an impossible path")]
+    BadTarget {
+        /// What was looked up.
+        path: ImagePath,
+        /// The link.
+        link: ImagePath,
+        /// What is wrong with its target.
+        source: ParsePathError,
+    },
+}
+
+/// Why something cannot be put into a [`Tree`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// A parent is a file or link.
+    #[error("{path} cannot be below {file}, which is not a directory")]
+    NotDirectory {
+        /// What was to be inserted.
+        path: ImagePath,
+        /// The file in its way.
+        file: ImagePath,
+    },
+    /// A file or link where a directory with content is.
+    #[error("{path} is a directory that is not empty")]
+    NotEmpty {
+        /// The directory.
+        path: ImagePath,
+    },
+    /// A hard link to what is not a file.
+    #[error("hard link {path} to {to}, which is not a file")]
+    HardLink {
+        /// The link.
+        path: ImagePath,
+        /// Its target.
+        to: ImagePath,
+    },
+}
+
+/// The merged files of a stack of layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    nodes: BTreeMap<ImagePath, Node>,
+}
+
+impl Default for Tree {
+    /// Only a root directory.
+    fn default() -> Self {
+        Self { nodes: BTreeMap::from([(ImagePath::root(), Node::implied(None))]) }
+    }
+}
+
+impl Tree {
+    /// Merges layers, lowest first.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a LayerFacts>) -> Self {
+        let mut tree = Self::default();
+        for (number, facts) in layers.into_iter().enumerate() {
+            tree.apply(facts, number);
+        }
+        tree
+    }
+
+    /// Lays one layer over the tree, the way engines do that unpack each layer by itself: what it
+    /// removes goes first, and a directory of its own replaces a link or file below.
+    fn apply(&mut self, facts: &LayerFacts, number: usize) {
+        for fact in &facts.entries {
+            match fact.kind {
+                FactKind::Whiteout => {
+                    self.remove_below(&fact.path);
+                    self.nodes.remove(&fact.path);
+                }
+                FactKind::Opaque => self.remove_below(&fact.path),
+                _ => {}
+            }
+        }
+        for fact in &facts.entries {
+            let kind = match &fact.kind {
+                FactKind::File { size } => NodeKind::File { size: *size },
+                FactKind::Directory => NodeKind::Directory,
+                FactKind::Symlink { target } => NodeKind::Symlink { target: target.clone() },
+                FactKind::Other => NodeKind::Other,
+                FactKind::HardLink { to } => {
+                    if let Some(mut node) = self.nodes.get(to).cloned() {
+                        node.layer = Some(number);
+                        self.place(&fact.path, node, number);
+                    }
+                    continue;
+                }
+                FactKind::Whiteout | FactKind::Opaque => continue,
+            };
+            let node = Node {
+                kind,
+                mode: fact.mode,
+                uid: fact.uid,
+                gid: fact.gid,
+                layer: Some(number),
+                text: facts.texts.get(&fact.path).map(|text| Arc::from(text.as_str())),
+                inspected: facts.inspected.get(&fact.path).map(|value| Arc::new(value.clone())),
+            };
+            self.place(&fact.path, node, number);
+        }
+    }
+
+    /// Puts a node of layer `number` where unpacking would put it.
+    fn place(&mut self, path: &ImagePath, node: Node, number: usize) {
+        let Some(parent) = path.parent() else {
+            if node.is_directory() {
+                self.nodes.insert(path.clone(), node);
+            }
+            return;
+        };
+        let path = if self.nodes.get(&parent).is_some_and(Node::is_directory) {
+            path.clone()
+        } else {
+            match self.make_parents(&parent, number) {
+                Some(parent) => match path.file_name().map(|name| parent.join(name)) {
+                    Some(Ok(path)) => path,
+                    _ => return,
+                },
+                None => return,
+            }
+        };
+        if !node.is_directory() {
+            self.remove_below(&path);
+        }
+        self.nodes.insert(path, node);
+    }
+
+    /// Makes `directory` and all above it directories; follows links only of layer `number` itself.
+    fn make_parents(&mut self, directory: &ImagePath, number: usize) -> Option<ImagePath> {
+        let mut all = directory.ancestors();
+        all.push(directory.clone());
+        for ancestor in all {
+            match self.nodes.get(&ancestor) {
+                Some(node) if node.is_directory() => {}
+                Some(node) if node.layer == Some(number) && matches!(node.kind, NodeKind::Symlink { .. }) => {
+                    let resolved = self.resolve(directory, true).ok()?;
+                    // A link that leads to nothing, or to links below: unpacking fails or differs.
+                    return self.nodes.get(&resolved).is_some_and(Node::is_directory).then_some(resolved);
+                }
+                _ => {
+                    self.remove_below(&ancestor);
+                    self.nodes.insert(ancestor, Node::implied(Some(number)));
+                }
+            }
+        }
+        Some(directory.clone())
+    }
+
+    fn remove_below(&mut self, top: &ImagePath) {
+        let inside = self.below(top);
+        for path in inside {
+            self.nodes.remove(&path);
+        }
+    }
+
+    fn below(&self, top: &ImagePath) -> Vec<ImagePath> {
+        self.nodes
+            .range((Bound::Excluded(top), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(top))
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// The node at exactly `path`, no link followed.
+    pub fn get(&self, path: &ImagePath) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
+    /// All nodes, parents before their children.
+    pub fn iter(&self) -> impl Iterator<Item = (&ImagePath, &Node)> {
+        self.nodes.iter()
+    }
+
+    /// How many nodes there are, the root among them.
+    #[allow(clippy::len_without_is_empty, reason = "there is always a root")]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// What is directly in `directory`, sorted. No link is followed.
+    pub fn children(&self, directory: &ImagePath) -> impl Iterator<Item = (&ImagePath, &Node)> {
+        let depth = directory.components().count() + 1;
+        self.nodes
+            .range((Bound::Excluded(directory), Bound::Unbounded))
+            .take_while(move |(path, _)| path.starts_with(directory))
+            .filter(move |(path, _)| path.components().count() == depth)
+    }
+
+    /// The text of the file that `path` leads to, links followed, where facts keep it.
+    pub fn text(&self, path: &ImagePath) -> Option<&str> {
+        self.get(&self.resolve(path, true).ok()?)?.text.as_deref()
+    }
+
+    /// Where `path` leads when the links of the tree are followed: those of its parents always,
+    /// the last component's only with `follow_last`. Absolute links and `..` stay inside the root.
+    /// Components that do not exist are kept as they are.
+    pub fn resolve(&self, path: &ImagePath, follow_last: bool) -> Result<ImagePath, ResolveError> {
+        let mut rest: VecDeque<String> = path.components().map(str::to_owned).collect();
+        let mut current = ImagePath::root();
+        let mut links = 0;
+        while let Some(component) = rest.pop_front() {
+            match component.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    current = current.parent().unwrap_or(current);
+                    continue;
+                }
+                _ => {}
+            }
+            // Only the target of a link can hold a component that is not valid.
+            let next = current.join(&component).map_err(|source| ResolveError::BadTarget {
+                path: path.clone(),
+                link: current.clone(),
+                source,
+            })?;
+            match self.nodes.get(&next).map(|node| &node.kind) {
+                Some(NodeKind::Symlink { target }) if follow_last || !rest.is_empty() => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(ResolveError::Loop { path: path.clone(), link: next });
+                    }
+                    if target.starts_with('/') {
+                        current = ImagePath::root();
+                    }
+                    for component in target.split('/').rev() {
+                        rest.push_front(component.to_owned());
+                    }
+                }
+                Some(NodeKind::File { .. } | NodeKind::Other)
+                    if rest.iter().any(|c| !matches!(c.as_str(), "" | ".")) =>
+                {
+                    return Err(ResolveError::NotDirectory { path: path.clone(), file: next });
+                }
+                _ => current = next,
+            }
+        }
+        Ok(current)
+    }
+
+    /// Adds what a later layer has, and returns what it replaces. Missing parents become
+    /// directories of root's with mode 0755; no link is followed, so resolve the path before.
+    pub fn insert(&mut self, entry: &Entry) -> Result<Option<Node>, InsertError> {
+        let path = &entry.path;
+        let ancestors = path.ancestors();
+        for ancestor in &ancestors {
+            if self.nodes.get(ancestor).is_some_and(|node| !node.is_directory()) {
+                return Err(InsertError::NotDirectory { path: path.clone(), file: ancestor.clone() });
+            }
+        }
+        let mut node = Node {
+            kind: NodeKind::Directory,
+            mode: entry.mode,
+            uid: entry.uid.into(),
+            gid: entry.gid.into(),
+            layer: None,
+            text: None,
+            inspected: None,
+        };
+        match &entry.kind {
+            EntryKind::Directory => {}
+            EntryKind::Symlink { target } => node.kind = NodeKind::Symlink { target: target.clone() },
+            EntryKind::File(content) => {
+                node.kind = NodeKind::File { size: content.size() };
+                if let Content::Bytes(bytes) = content {
+                    node.text = std::str::from_utf8(bytes).ok().map(Arc::from);
+                }
+            }
+            EntryKind::HardLink { to } => match self.nodes.get(to) {
+                Some(target) if matches!(target.kind, NodeKind::File { .. }) => {
+                    node = Node { layer: None, ..target.clone() };
+                }
+                _ => return Err(InsertError::HardLink { path: path.clone(), to: to.clone() }),
+            },
+        }
+        if !node.is_directory() && (path.is_root() || !self.below(path).is_empty()) {
+            return Err(InsertError::NotEmpty { path: path.clone() });
+        }
+        for ancestor in ancestors {
+            self.nodes.entry(ancestor).or_insert_with(|| Node::implied(None));
+        }
+        Ok(self.nodes.insert(path.clone(), node))
+    }
+}

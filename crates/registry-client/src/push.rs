@@ -1,0 +1,369 @@
+//! Blobs on their way out.
+//!
+//! HEAD, then mount, then one POST and one PUT with the whole blob: what most registries take
+//! best. Where one refuses, the ladder goes on: a single PATCH with an empty PUT behind it (R33),
+//! chunks (R34), smaller chunks (R35). Whatever broke, the registry is asked whether the blob is
+//! there in spite of it (R04, R05), and a new try is a new session: ECR, ACR and GHCR lose or
+//! refuse a session that was interrupted.
+
+use http::{HeaderValue, Method, header};
+use oci_layout::Digest;
+use url::Url;
+
+use crate::Client;
+use crate::auth::Scopes;
+use crate::error::{Code, Error};
+use crate::reference::Repository;
+use crate::source::UploadSource;
+use crate::transport::{Call, Gate, Payload, Progress, Response, Target};
+
+/// Smallest chunk that is tried where a registry or a proxy refuses larger ones: the body size
+/// that proxies accept unless told otherwise.
+const SMALLEST_CHUNK: u64 = 1024 * 1024;
+/// The largest chunk that GHCR takes.
+const MODEST_CHUNK: u64 = 4 * 1024 * 1024;
+
+/// How a blob came to be in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was there.
+    Existed,
+    /// It was taken over from another repository, without a byte being sent.
+    Mounted,
+    /// It was sent.
+    Uploaded,
+}
+
+/// How a blob is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One PUT with everything.
+    Whole,
+    /// One PATCH with everything, then an empty PUT.
+    Patch,
+    /// PATCHes of this size, then an empty PUT.
+    Chunks(u64),
+}
+
+/// An upload that the registry has opened.
+struct Session {
+    location: Url,
+    smallest_chunk: u64,
+}
+
+impl Client {
+    /// Sees to it that `repository` has the blob of `source`: looks for it, tries to mount it from
+    /// the repositories `mount_from` of the same registry, then sends it.
+    pub async fn push_blob(
+        &self,
+        repository: &Repository,
+        source: &dyn UploadSource,
+        mount_from: &[Repository],
+        progress: Progress<'_>,
+    ) -> Result<Pushed, Error> {
+        let descriptor = source.descriptor();
+        let upload = Upload { client: self, repository, source, progress };
+        if upload.is_there().await? {
+            progress(descriptor.size);
+            return Ok(Pushed::Existed);
+        }
+        let mut session = None;
+        let candidates =
+            mount_from.iter().filter(|from| from.registry() == repository.registry() && *from != repository);
+        for from in candidates {
+            match upload.mount(from).await {
+                Mount::Done => {
+                    progress(descriptor.size);
+                    return Ok(Pushed::Mounted);
+                }
+                // The registry wants the bytes (row R32). Another repository may yet have them.
+                Mount::Session(opened) => {
+                    if let Some(earlier) = session.replace(opened) {
+                        upload.cancel(&earlier).await;
+                    }
+                }
+                Mount::Refused => {}
+            }
+        }
+        upload.run(session).await?;
+        progress(descriptor.size);
+        Ok(Pushed::Uploaded)
+    }
+}
+
+enum Mount {
+    Done,
+    Session(Session),
+    Refused,
+}
+
+struct Upload<'a> {
+    client: &'a Client,
+    repository: &'a Repository,
+    source: &'a dyn UploadSource,
+    progress: Progress<'a>,
+}
+
+impl<'a> Upload<'a> {
+    fn digest(&self) -> Digest {
+        self.source.descriptor().digest
+    }
+
+    fn call(&self, method: Method, path: &str, what: &str) -> Call<'a> {
+        let operation = format!("{what} blob {}", self.digest().short());
+        let mut call = Call::new(self.client, self.repository, method, path, operation);
+        // One token for everything that a push does.
+        call.scopes = Scopes::push(self.repository);
+        call
+    }
+
+    async fn is_there(&self) -> Result<bool, Error> {
+        let call = self.call(Method::HEAD, &format!("blobs/{}", self.digest()), "look for");
+        Ok(self.client.request(&call, &[200, 404]).await?.status() == 200)
+    }
+
+    async fn mount(&self, from: &Repository) -> Mount {
+        // Quay fails on a mount without `from`; Docker Hub wants the source's scope as well.
+        let path = format!("blobs/uploads/?mount={}&from={}", self.digest(), from.path());
+        let mut call = self.call(Method::POST, &path, "mount");
+        call.scopes = Scopes::push(self.repository).and(from, &["pull"]);
+        match self.client.request(&call, &[201, 202, 400, 401, 403, 404, 405, 500, 501]).await {
+            Ok(response) if response.status() == 201 => {
+                response.finish().await;
+                Mount::Done
+            }
+            Ok(response) if response.status() == 202 => match self.session(&response).await {
+                Ok(session) => {
+                    response.finish().await;
+                    Mount::Session(session)
+                }
+                Err(_) => Mount::Refused,
+            },
+            // Whatever it is (row R31), the upload itself will tell.
+            Ok(_) | Err(_) => Mount::Refused,
+        }
+    }
+
+    async fn cancel(&self, session: &Session) {
+        let mut call = self.call(Method::DELETE, "", "cancel upload of");
+        call.target = Target::Url(session.location.clone());
+        call.scopes = Scopes::push(self.repository);
+        if let Ok(response) = self.client.execute(&call).await {
+            response.finish().await;
+        }
+    }
+
+    async fn begin(&self) -> Result<Session, Error> {
+        let call = self.call(Method::POST, "blobs/uploads/", "upload");
+        let response = self.client.request(&call, &[202, 201, 200]).await?;
+        let session = self.session(&response).await?;
+        response.finish().await;
+        Ok(session)
+    }
+
+    /// The session that an answer to POST opens.
+    async fn session(&self, response: &Response) -> Result<Session, Error> {
+        let location = self.location(response).await?;
+        let location = location.ok_or_else(|| response.protocol("it opens an upload without saying where"))?;
+        let smallest = response.header("oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
+        Ok(Session { location, smallest_chunk: smallest.unwrap_or(0) })
+    }
+
+    /// `Location`, relative to what was asked, its query as it came (row R29).
+    async fn location(&self, response: &Response) -> Result<Option<Url>, Error> {
+        let Some(value) = response.headers().get(header::LOCATION) else { return Ok(None) };
+        let garbage = || response.protocol("its Location is no URL");
+        let text = value.to_str().map_err(|_| garbage())?;
+        if text.trim().is_empty() {
+            return Err(garbage());
+        }
+        let mut url = response.url.join(text).map_err(|_| garbage())?;
+        url.set_fragment(None);
+        let base = self.client.host(self.repository.registry()).base();
+        self.client.check_target(&base, &response.url, &url).await.map_err(|reason| Error::Redirect {
+            place: Box::new(response.place().clone()),
+            target: crate::redact::ShownUrl::new(&url),
+            reason,
+        })?;
+        Ok(Some(url))
+    }
+
+    async fn run(&self, mut session: Option<Session>) -> Result<(), Error> {
+        let retry_registry = self.repository.registry();
+        let mut mode = Mode::Whole;
+        let mut attempt = 0;
+        let mut lost = false;
+        loop {
+            let opened = match session.take() {
+                Some(session) => session,
+                None => self.begin().await?,
+            };
+            let Err(error) = self.transfer(&opened, mode).await else { return Ok(()) };
+            let step = next(mode, &error, lost, self.client.inner.config.limits.chunk.max(opened.smallest_chunk));
+            // The blob may be there all the same: the answer was lost, or came before the commit.
+            if !matches!(step, Step::Fail) && self.is_there().await.unwrap_or(false) {
+                return Ok(());
+            }
+            match step {
+                Step::Fail => return Err(error),
+                Step::As(other) => mode = other,
+                Step::NewSession => lost = true,
+                Step::Again => {
+                    let retry_after = error.answer().and_then(|answer| answer.retry_after);
+                    let reason = crate::error::reason(&error);
+                    if !self.client.pause(retry_registry, &mut attempt, retry_after, &reason).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn transfer(&self, session: &Session, mode: Mode) -> Result<(), Error> {
+        let size = self.source.descriptor().size;
+        match mode {
+            Mode::Whole => {
+                let payload = self.payload(0, size);
+                self.close(session.location.clone(), payload).await
+            }
+            Mode::Patch => {
+                let location = self.patch(&session.location, 0, size, false).await?;
+                self.close(location, Payload::Empty).await
+            }
+            Mode::Chunks(chunk) => {
+                let mut location = session.location.clone();
+                let mut offset = 0;
+                while offset < size {
+                    let length = chunk.max(session.smallest_chunk).max(1).min(size - offset);
+                    location = self.patch(&location, offset, length, true).await?;
+                    // By what was sent: some registries' Range stands still (row R36).
+                    offset += length;
+                }
+                self.close(location, Payload::Empty).await
+            }
+        }
+    }
+
+    fn payload(&self, offset: u64, length: u64) -> Payload<'a> {
+        Payload::Source { source: self.source, offset, length, progress: self.progress }
+    }
+
+    /// Sends a piece; where the next one goes.
+    async fn patch(&self, location: &Url, offset: u64, length: u64, ranged: bool) -> Result<Url, Error> {
+        let mut call = self.call(Method::PATCH, "", "upload");
+        call.target = Target::Url(location.clone());
+        call.gate = Gate::Push;
+        call.payload = self.payload(offset, length);
+        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if ranged && length > 0 {
+            let range = format!("{offset}-{}", offset + length - 1);
+            let range = HeaderValue::from_str(&range).map_err(|_| call.protocol("a range cannot be sent"))?;
+            call.headers.insert(header::CONTENT_RANGE, range);
+        }
+        let response = self.client.execute(&call).await?;
+        if !matches!(response.status(), 200 | 201 | 202 | 204) {
+            return Err(response.into_error().await);
+        }
+        let next = self.location(&response).await?;
+        response.finish().await;
+        Ok(next.unwrap_or_else(|| location.clone()))
+    }
+
+    /// Closes the upload at `location`, with the bytes or after them.
+    async fn close(&self, mut location: Url, payload: Payload<'a>) -> Result<(), Error> {
+        // The query is state that must come back as it was; the digest goes behind it.
+        let query = match location.query() {
+            Some(query) if !query.is_empty() => format!("{query}&digest={}", self.digest()),
+            _ => format!("digest={}", self.digest()),
+        };
+        location.set_query(Some(&query));
+        let mut call = self.call(Method::PUT, "", "upload");
+        call.target = Target::Url(location);
+        call.gate = Gate::Push;
+        call.payload = payload;
+        call.wait = self.client.inner.config.timeouts.commit;
+        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let response = self.client.execute(&call).await?;
+        if !matches!(response.status(), 200 | 201 | 204) {
+            return Err(response.into_error().await);
+        }
+        response.finish().await;
+        Ok(())
+    }
+}
+
+/// What to do after a failed transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Fail,
+    /// A new session, sent in another way.
+    As(Mode),
+    /// A new session, because the old one is gone.
+    NewSession,
+    /// A new session after a pause.
+    Again,
+}
+
+/// The ladder. `lost` says that a session was lost before.
+fn next(mode: Mode, error: &Error, lost: bool, chunk: u64) -> Step {
+    let session_lost = error
+        .answer()
+        .is_some_and(|answer| answer.has(&Code::BlobUploadUnknown) || answer.has(&Code::BlobUploadInvalid));
+    match (error.status(), mode) {
+        (Some(413), Mode::Whole | Mode::Patch) => Step::As(Mode::Chunks(chunk)),
+        (Some(413 | 416), Mode::Chunks(size)) if size > MODEST_CHUNK => Step::As(Mode::Chunks(MODEST_CHUNK)),
+        (Some(413 | 416), Mode::Chunks(size)) if size > SMALLEST_CHUNK => Step::As(Mode::Chunks(SMALLEST_CHUNK)),
+        // Said to be gone: begin anew, once (row R28).
+        _ if session_lost => {
+            if lost {
+                Step::Fail
+            } else {
+                Step::NewSession
+            }
+        }
+        (Some(404 | 405 | 501), Mode::Whole) => Step::As(Mode::Patch),
+        (Some(404 | 416), Mode::Patch | Mode::Chunks(_)) if !lost => Step::NewSession,
+        _ if error.is_passing() => Step::Again,
+        _ => Step::Fail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mode: Mode, status: u16, code: &str, lost: bool, expect: Step) {
+        let body = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
+        let body = if code.is_empty() { "" } else { &body };
+        let place = crate::error::Place {
+            registry: crate::Registry::docker_hub(),
+            repository: None,
+            operation: String::new(),
+            url: None,
+        };
+        let answer = crate::error::parse_answer(status, body.as_bytes(), None, &[]);
+        let error = Error::Status { place: Box::new(place), answer: Box::new(answer) };
+        assert_eq!(next(mode, &error, lost, 16 << 20), expect, "{mode:?} {status} {code}");
+    }
+
+    #[test]
+    fn the_ladder() {
+        check(Mode::Whole, 404, "", false, Step::As(Mode::Patch));
+        check(Mode::Patch, 404, "", false, Step::NewSession);
+        check(Mode::Patch, 404, "", true, Step::Fail);
+        check(Mode::Whole, 404, "BLOB_UPLOAD_UNKNOWN", false, Step::NewSession);
+        check(Mode::Whole, 400, "BLOB_UPLOAD_INVALID", false, Step::NewSession);
+        check(Mode::Whole, 404, "BLOB_UPLOAD_UNKNOWN", true, Step::Fail);
+        check(Mode::Whole, 413, "", false, Step::As(Mode::Chunks(16 << 20)));
+        check(Mode::Patch, 413, "", false, Step::As(Mode::Chunks(16 << 20)));
+        check(Mode::Chunks(16 << 20), 416, "", false, Step::As(Mode::Chunks(4 << 20)));
+        check(Mode::Chunks(4 << 20), 413, "", false, Step::As(Mode::Chunks(1 << 20)));
+        check(Mode::Chunks(1 << 20), 413, "", false, Step::Fail);
+        check(Mode::Whole, 400, "DIGEST_INVALID", false, Step::Fail);
+        check(Mode::Whole, 403, "", false, Step::Fail);
+        for status in [408, 429, 500, 502, 503, 504] {
+            check(Mode::Whole, status, "", false, Step::Again);
+        }
+    }
+}

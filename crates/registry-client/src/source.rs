@@ -1,0 +1,142 @@
+//! What is uploaded: blobs that can be opened at any offset, any number of times.
+//!
+//! Every upload may have to begin anew, so nothing here is a stream that can be read but once.
+
+use std::io::Read as _;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use oci_layout::{BlobSource, Descriptor};
+
+use crate::error::Error;
+use crate::reference::Repository;
+use crate::{BlobStream, Client};
+
+/// Bytes as they come.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+/// Size of the pieces that files are read in: large enough for a system call not to matter, and
+/// small enough for many uploads side by side.
+const PIECE: usize = 256 * 1024;
+/// Pieces that are read ahead of the network.
+const AHEAD: usize = 2;
+
+/// A blob that can be sent.
+pub trait UploadSource: Send + Sync {
+    /// What it is.
+    fn descriptor(&self) -> &Descriptor;
+    /// Its bytes from `offset` on. The stream may go on past the size; what is surplus is not sent.
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<ByteStream, Error>>;
+}
+
+/// A blob on this machine, read by a thread for blocking work.
+#[derive(Clone)]
+pub struct LocalSource {
+    blob: Arc<dyn BlobSource>,
+}
+
+impl LocalSource {
+    /// Sends `blob`.
+    pub fn new(blob: Arc<dyn BlobSource>) -> Self {
+        Self { blob }
+    }
+}
+
+impl UploadSource for LocalSource {
+    fn descriptor(&self) -> &Descriptor {
+        self.blob.descriptor()
+    }
+
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<ByteStream, Error>> {
+        let blob = Arc::clone(&self.blob);
+        async move {
+            let digest = blob.descriptor().digest;
+            let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<Bytes, Error>>(AHEAD);
+            tokio::task::spawn_blocking(move || {
+                let failed = |source| Error::Source { digest, source };
+                let mut reader = match blob.open_at(offset) {
+                    Ok(reader) => reader,
+                    Err(error) => {
+                        let _ = sender.blocking_send(Err(failed(error)));
+                        return;
+                    }
+                };
+                loop {
+                    let mut piece = Vec::with_capacity(PIECE);
+                    match (&mut reader).take(PIECE as u64).read_to_end(&mut piece) {
+                        Ok(0) => return,
+                        Ok(_) if sender.blocking_send(Ok(piece.into())).is_ok() => {}
+                        // Nobody wants it any more.
+                        Ok(_) => return,
+                        Err(error) => {
+                            let _ = sender.blocking_send(Err(failed(error)));
+                            return;
+                        }
+                    }
+                }
+            });
+            let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+            Ok(Box::pin(stream) as ByteStream)
+        }
+        .boxed()
+    }
+}
+
+/// A blob in another registry, or in another repository of the same: it passes through memory a
+/// piece at a time and never touches the disk.
+#[derive(Clone)]
+pub struct RemoteSource {
+    client: Client,
+    repository: Repository,
+    descriptor: Descriptor,
+}
+
+impl RemoteSource {
+    /// Sends `descriptor` as it comes from `repository`, read through `client`.
+    pub fn new(client: Client, repository: Repository, descriptor: Descriptor) -> Self {
+        Self { client, repository, descriptor }
+    }
+
+    fn stream(&self, offset: u64) -> BlobStream {
+        self.client.pull_blob_from(&self.repository, &self.descriptor, offset)
+    }
+}
+
+impl UploadSource for RemoteSource {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<ByteStream, Error>> {
+        async move { Ok(self.stream(offset).boxed()) }.boxed()
+    }
+}
+
+/// Bytes in memory: configs and other small blobs.
+#[derive(Clone)]
+pub struct MemorySource {
+    descriptor: Descriptor,
+    bytes: Bytes,
+}
+
+impl MemorySource {
+    /// Sends `bytes`, which are what `descriptor` says.
+    pub fn new(descriptor: Descriptor, bytes: Bytes) -> Self {
+        Self { descriptor, bytes }
+    }
+}
+
+impl UploadSource for MemorySource {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn open(&self, offset: u64) -> BoxFuture<'_, Result<ByteStream, Error>> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let rest = self.bytes.slice(start..);
+        async move { Ok(futures_util::stream::iter([Ok(rest)]).boxed()) }.boxed()
+    }
+}

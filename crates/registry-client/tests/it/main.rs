@@ -1,0 +1,7 @@
+//! The client against the strict in-process registry. Tests of a fault row are named after it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod manifests;
+mod support;
+mod transfers;

@@ -1,0 +1,104 @@
+//! Blobs in both directions, when nothing goes wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci_layout::Descriptor;
+use oci_layout::blob::BytesBlob;
+use registry_client::{LocalSource, Pushed, RemoteSource, UploadSource};
+use test_registry::{TestRegistry, blob_bytes};
+
+use crate::support::{assert_log, client, pull, push, repository};
+
+#[tokio::test]
+async fn a_blob_goes_up_in_one_piece_and_comes_back() {
+    let registry = TestRegistry::start();
+    let repo = repository(&registry, "team/app");
+    let client = client();
+    let bytes = blob_bytes(1, 3_000_000);
+    let blob = Arc::new(BytesBlob::new("application/octet-stream", bytes.to_vec()));
+    let source = LocalSource::new(blob);
+    let sent = AtomicU64::new(0);
+    let progress = |bytes| sent.store(bytes, Ordering::Relaxed);
+    let pushed = client.push_blob(&repo, &source, &[], &progress).await.unwrap();
+    assert_eq!((pushed, sent.load(Ordering::Relaxed)), (Pushed::Uploaded, 3_000_000));
+    let again = client.push_blob(&repo, &source, &[], &progress).await.unwrap();
+    assert_eq!(again, Pushed::Existed);
+    assert_eq!(client.blob_size(&repo, &source.descriptor().digest).await.unwrap(), Some(3_000_000));
+    assert_eq!(pull(&client, &repo, source.descriptor()).await.unwrap(), bytes);
+    assert_log(
+        &registry,
+        &[
+            "HEAD /v2/team/app/blobs/# 404",
+            "POST /v2/team/app/blobs/uploads/ 202",
+            "PUT /v2/team/app/blobs/uploads/ID?_state&digest=# 201",
+            "HEAD /v2/team/app/blobs/# 200",
+            "HEAD /v2/team/app/blobs/# 200",
+            "GET /v2/team/app/blobs/# 200",
+        ],
+    );
+    let put = &registry.requests()[2];
+    assert_eq!(put.header("content-length"), Some("3000000"), "not chunked");
+    assert_eq!(registry.connections(), 1, "one connection for all");
+}
+
+#[tokio::test]
+async fn blobs_are_mounted_before_they_are_sent() {
+    let registry = TestRegistry::start();
+    let bytes = blob_bytes(2, 1000);
+    let descriptor = registry.put_blob("base", &bytes);
+    let (base, other, repo) =
+        (repository(&registry, "base"), repository(&registry, "other"), repository(&registry, "app"));
+    let client = client();
+    let source = RemoteSource::new(client.clone(), base.clone(), descriptor);
+    let pushed = client.push_blob(&repo, &source, &[other, base], &|_| {}).await.unwrap();
+    assert_eq!(pushed, Pushed::Mounted);
+    assert_log(
+        &registry,
+        &[
+            "HEAD /v2/app/blobs/# 404",
+            "POST /v2/app/blobs/uploads/?mount=#&from=other 202",
+            "POST /v2/app/blobs/uploads/?mount=#&from=base 201",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_blob_streams_from_registry_to_registry() {
+    let (from, to) = (TestRegistry::start(), TestRegistry::start());
+    let bytes = blob_bytes(3, 2_000_000);
+    let descriptor = from.put_blob("base", &bytes);
+    let client = client();
+    let source = RemoteSource::new(client.clone(), repository(&from, "base"), descriptor.clone());
+    let repo = repository(&to, "app");
+    assert_eq!(client.push_blob(&repo, &source, &[], &|_| {}).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(to.blob("app", &descriptor.digest).unwrap(), bytes);
+    assert_log(&from, &["GET /v2/base/blobs/# 200"]);
+}
+
+#[tokio::test]
+async fn the_empty_blob_works_too() {
+    let registry = TestRegistry::start();
+    let repo = repository(&registry, "a");
+    let empty = bytes::Bytes::new();
+    assert_eq!(push(&client(), &repo, &empty).await.unwrap(), Pushed::Uploaded);
+    let descriptor = Descriptor::of("application/octet-stream", b"");
+    assert_eq!(pull(&client(), &repo, &descriptor).await.unwrap(), empty);
+}
+
+#[tokio::test]
+async fn transfers_run_as_tasks() {
+    let registry = TestRegistry::start();
+    let repo = repository(&registry, "a");
+    let client = client();
+    let tasks: Vec<_> = (0..20u64)
+        .map(|seed| {
+            let (client, repo) = (client.clone(), repo.clone());
+            tokio::spawn(async move { push(&client, &repo, &blob_bytes(seed, 50_000)).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap(), Pushed::Uploaded);
+    }
+    assert!(registry.connections() <= 24, "8 small requests, 8 uploads, and as many spare: {}", registry.connections());
+}

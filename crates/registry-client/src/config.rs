@@ -11,6 +11,8 @@ use url::Url;
 
 use crate::credentials::Credentials;
 use crate::notice::Notice;
+use crate::proxy::Proxies;
+pub use crate::resolve::Names;
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct Config {
     pub roots: Roots,
     /// What single registries have of their own, by `host[:port]`.
     pub registries: BTreeMap<String, RegistryTls>,
+    /// Where names are looked up.
+    pub names: Names,
+    /// What goes through a proxy.
+    pub proxies: Proxies,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How often things are tried.
@@ -46,6 +52,8 @@ impl Default for Config {
             user_agent: concat!("mab/", env!("CARGO_PKG_VERSION")).to_owned(),
             roots: Roots::default(),
             registries: BTreeMap::new(),
+            names: Names::default(),
+            proxies: Proxies::default(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),
             limits: Limits::default(),

@@ -17,10 +17,12 @@ pub mod credentials;
 pub mod error;
 mod manifest;
 pub mod notice;
+pub mod proxy;
 mod pull;
 mod push;
 pub mod redact;
 pub mod reference;
+mod resolve;
 pub mod secret;
 pub mod source;
 mod transport;
@@ -51,6 +53,7 @@ struct Inner {
     config: Config,
     connections: transport::Connections,
     hosts: transport::Hosts,
+    resolver: resolve::Resolver,
     tokens: auth::Tokens,
     serial: AtomicU64,
     /// Credentials that were looked up, by repository.
@@ -60,7 +63,12 @@ struct Inner {
 impl Client {
     /// A client with the settings of `config`. Opens nothing yet.
     pub fn new(config: Config) -> Result<Self, Error> {
+        let resolver = resolve::Resolver::new(config.names.clone());
+        for proxy in [&config.proxies.http, &config.proxies.https].into_iter().flatten() {
+            resolver.trust(proxy.url().host_str().unwrap_or_default());
+        }
         let inner = Inner {
+            resolver,
             config,
             connections: transport::Connections::default(),
             hosts: transport::Hosts::default(),

@@ -11,6 +11,7 @@ use url::Url;
 use super::tls;
 use crate::config::Config;
 use crate::error::Error;
+use crate::resolve::Resolver;
 
 /// The clients by what they trust: `None` for plain http, else the registry's name or "".
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub(crate) struct Connections(Mutex<HashMap<Option<String>, reqwest::Client>>);
 
 impl Connections {
     /// The client for `url`.
-    pub(crate) fn for_url(&self, url: &Url, config: &Config) -> Result<reqwest::Client, Error> {
+    pub(crate) fn for_url(&self, url: &Url, config: &Config, resolver: &Resolver) -> Result<reqwest::Client, Error> {
         let name = authority(url);
         let own = config.registries.get(&name);
         let key = match (url.scheme(), own) {
@@ -34,7 +35,7 @@ impl Connections {
             None => tls::without_roots()?,
             Some(_) => tls::configuration(&config.roots, own)?,
         };
-        let client = build(config, tls)?;
+        let client = build(config, tls, resolver)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
@@ -52,11 +53,15 @@ fn authority(url: &Url) -> String {
     }
 }
 
-fn build(config: &Config, tls: rustls::ClientConfig) -> Result<reqwest::Client, Error> {
+fn build(config: &Config, tls: rustls::ClientConfig, resolver: &Resolver) -> Result<reqwest::Client, Error> {
+    let proxies = config.proxies.clone();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .dns_resolver(resolver.clone())
         .http1_only()
+        // Takes away what reqwest would read from the environment.
         .no_proxy()
+        .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).cloned()))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)

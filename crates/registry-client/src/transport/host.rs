@@ -11,6 +11,7 @@ use url::{Host as UrlHost, Url};
 use crate::auth::Scheme;
 use crate::config::Config;
 use crate::reference::{Registry, is_loopback_host};
+use crate::resolve::Resolver;
 
 /// The kinds of requests that have places of their own among those in flight. An upload may wait
 /// for the download that feeds it, so the two never share.
@@ -107,12 +108,13 @@ fn invalid_url() -> Url {
 pub(crate) struct Hosts(Mutex<HashMap<Registry, Arc<Host>>>);
 
 impl Hosts {
-    pub(crate) fn get(&self, registry: &Registry, config: &Config) -> Arc<Host> {
+    pub(crate) fn get(&self, registry: &Registry, config: &Config, resolver: &Resolver) -> Arc<Host> {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = hosts.get(registry) {
             return Arc::clone(host);
         }
         let host = Arc::new(Host::new(registry.clone(), config));
+        resolver.trust(host.base().host_str().unwrap_or_default());
         hosts.insert(registry.clone(), Arc::clone(&host));
         host
     }

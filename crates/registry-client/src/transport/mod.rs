@@ -18,7 +18,7 @@ use url::Url;
 pub(crate) use body::Payload;
 pub use body::Progress;
 pub(crate) use connect::Connections;
-pub(crate) use host::{Gate, Host, Hosts, is_link_local_host, plain_http_allowed, same_origin};
+pub(crate) use host::{Gate, Host, Hosts, is_link_local, is_link_local_host, plain_http_allowed, same_origin};
 pub(crate) use response::Response;
 
 use crate::Client;
@@ -26,6 +26,7 @@ use crate::auth::{Authorization, Scopes};
 use crate::error::{Error, Place};
 use crate::redact::ShownUrl;
 use crate::reference::{Registry, Repository};
+use crate::resolve::ResolveError;
 use crate::secret::Secret;
 
 /// Where a request goes.
@@ -248,6 +249,13 @@ impl Client {
         if is_link_local_host(to) {
             return Err("its address is link-local");
         }
+        // A name that cannot be looked up fails later, when it is used; behind a proxy, none can.
+        if self.inner.config.proxies.for_url(to).is_none()
+            && let Some(url::Host::Domain(name)) = to.host()
+            && let Err(ResolveError::LinkLocal(_)) = self.inner.resolver.lookup(name).await
+        {
+            return Err("its name leads to a link-local address");
+        }
         Ok(())
     }
 
@@ -259,7 +267,7 @@ impl Client {
         secrets: Vec<Secret>,
         place: &(dyn Fn() -> Place + Sync),
     ) -> Result<Response, Error> {
-        let client = self.inner.connections.for_url(&raw.url, &self.inner.config)?;
+        let client = self.inner.connections.for_url(&raw.url, &self.inner.config, &self.inner.resolver)?;
         let mut request = reqwest::Request::new(raw.method.clone(), raw.url.clone());
         *request.headers_mut() = raw.headers;
         request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
@@ -272,6 +280,6 @@ impl Client {
     }
 
     pub(crate) fn host(&self, registry: &Registry) -> std::sync::Arc<Host> {
-        self.inner.hosts.get(registry, &self.inner.config)
+        self.inner.hosts.get(registry, &self.inner.config, &self.inner.resolver)
     }
 }

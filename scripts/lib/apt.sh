@@ -70,17 +70,23 @@ apt_stanza() {
     ' "${files[@]}"
 }
 
-# apt_own DIRECTORY SUITE ARCHITECTURE…: writes a configuration and fetches its
+# apt_own DIRECTORY "SUITE…" ARCHITECTURE…: writes a configuration and fetches its
 # lists. The host's architecture comes first. Then: apt_own_run DIRECTORY COMMAND…
 apt_own() {
-    local dir=$1 suite=$2 stanza
+    local dir=$1 suites=$2 suite stanza
     shift 2
     mkdir -p "$dir"/{parts,lists/partial,cache/archives/partial,debs,empty}
-    stanza=$(apt_stanza "$suite") \
-        || die "no apt source of this machine has the suite $suite, component main" \
-            "looked in /etc/apt/sources.list and /etc/apt/sources.list.d"
-    printf '%s\n' "$stanza" >"$dir/parts/mab.sources"
+    for suite in $suites; do
+        stanza=$(apt_stanza "$suite") \
+            || die "no apt source of this machine has the suite $suite, component main" \
+                "looked in /etc/apt/sources.list and /etc/apt/sources.list.d"
+        printf '%s\n\n' "$stanza" >>"$dir/parts/mab.sources"
+    done
     {
+        # Of the machine's settings: how to reach the archive (proxies, checks). Not
+        # its hooks, which would clean the system's caches.
+        apt-config dump | grep '^Acquire' || true
+        printf 'Dir::Etc::parts "%s";\nDir::Etc::main "/dev/null";\n' "$dir/empty"
         printf 'Dir::Etc::sourcelist "/dev/null";\n'
         printf 'Dir::Etc::sourceparts "%s";\n' "$dir/parts"
         printf 'Dir::Etc::preferencesparts "%s";\n' "$dir/empty"
@@ -94,7 +100,7 @@ apt_own() {
         printf 'Acquire::http::Timeout "30";\nAcquire::https::Timeout "30";\n'
     } >"$dir/apt.conf"
     apt_own_run "$dir" timeout "$MAB_DOWNLOAD_TIMEOUT" apt-get update -qq \
-        || die "the package lists of suite $suite could not be fetched"
+        || die "the package lists of $suites could not be fetched"
 }
 
 apt_own_run() {

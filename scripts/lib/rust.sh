@@ -21,17 +21,17 @@ debian_multiarch() {
     esac
 }
 
-# rust_unpack DIRECTORY SUITE RUST HOST ARCHITECTURE…: rustc, cargo and the
+# rust_unpack DIRECTORY "SUITE…" RUST HOST ARCHITECTURE…: rustc, cargo and the
 # standard library of each architecture. The libraries that they want and this
 # system lacks are unpacked beside them.
 rust_unpack() {
-    local dir=$1 suite=$2 rust=$3 host=$4 version architecture multiarch apt names=() library
+    local dir=$1 suites=$2 rust=$3 host=$4 version architecture multiarch apt names=() wanted library
     shift 4
     multiarch=$(debian_multiarch "$host")
     apt=$dir/apt
-    apt_own "$apt" "$suite" "$host" "$@"
+    apt_own "$apt" "$suites" "$host" "$@"
     version=$(apt_own_newest "$apt" rustc-web "$rust")
-    [[ -n $version ]] || die "the suite $suite has no package rustc-web of Rust $rust"
+    [[ -n $version ]] || die "$suites: no package rustc-web of Rust $rust"
 
     names=("rustc-web=$version" "cargo-web=$version" "libstd-rust-web-$rust=$version")
     for architecture in "$host" "$@"; do
@@ -39,10 +39,12 @@ rust_unpack() {
     done
     # Asked of apt, not listed: their names change from release to release.
     # Never the C library: it has to fit the system's own loader.
+    wanted=$(apt_own_run "$apt" apt-get -s -qq --no-install-recommends install \
+        "rustc-web=$version" "cargo-web=$version") \
+        || die "apt-get cannot tell which libraries rustc-web and cargo-web want"
     while read -r library; do names+=("$library"); done < <(
-        apt_own_run "$apt" apt-get -s -qq --no-install-recommends install \
-            "rustc-web=$version" "cargo-web=$version" 2>/dev/null \
-            | awk '$1 == "Inst" && $2 ~ /^lib/ && $2 !~ /-dev$|^libstd-rust|^libc6|^libc-|^libgcc|^libstdc/ { print $2 }'
+        awk '$1 == "Inst" && $2 ~ /^lib/ && $2 !~ /-dev$|^libstd-rust|^libc6|^libc-|^libgcc|^libstdc/ { print $2 }' \
+            <<<"$wanted"
     )
     say "unpacking Rust $version: ${#names[@]} packages"
     apt_own_download "$apt" "${names[@]}"
@@ -101,7 +103,7 @@ ensure_rust() {
         rust_cross_make
 }
 
-rust_host_make() { rust_unpack "$1" "$MAB_SUITE-security" "$MAB_HOST_RUST" "$(dpkg --print-architecture)"; }
+rust_host_make() { rust_unpack "$1" "$MAB_SUITE-security $MAB_SUITE" "$MAB_HOST_RUST" "$(dpkg --print-architecture)"; }
 rust_host_hash() { part_hash rust_host_make "$MAB_SUITE $MAB_HOST_RUST" "$(declare -f rust_unpack)"; }
 
 rust_path_cargo_is_new() {
@@ -155,7 +157,7 @@ ensure_rust_targets() {
     fi
     if have rustup && [[ ${#missing[@]} -gt 0 ]]; then
         say "adding targets with rustup: ${missing[*]}"
-        if timeout "$MAB_DOWNLOAD_TIMEOUT" rustup target add "${missing[@]}" >&2; then
+        if timeout 120 rustup target add "${missing[@]}" >&2; then
             mapfile -t missing < <(rust_missing_targets)
             [[ ${#missing[@]} -eq 0 ]] && return 0
         fi

@@ -6,7 +6,7 @@ test_bases_run_on_every_platform() {
     local kind name machine
     for kind in plain merged; do
         for name in $(bases_names); do
-            machine=$(docker_run "$MAB_TEST_REGISTRY/debian:$kind" "$(bases_platform "$name")" /bin/sh -c 'uname -m')
+            machine=$(docker_run "$MAB_TEST_REGISTRY/base/debian:$kind" "$(bases_platform "$name")" /bin/sh -c 'uname -m')
             assert_equal "$machine" "$(bases_machine "$name")" "uname -m of $kind $name"
         done
     done

@@ -117,8 +117,9 @@ need() {
             ;;
         bases)
             need crane && need bases-part && need registry || return 1
-            push_base "$MAB_TEST_REGISTRY/debian:plain" plain >/dev/null \
-                && push_base "$MAB_TEST_REGISTRY/debian:merged" merged >/dev/null \
+            push_base "$MAB_TEST_REGISTRY/base/debian:plain" plain >/dev/null \
+                && push_base "$MAB_TEST_REGISTRY/base/debian:merged" merged >/dev/null \
+                && base_is merged \
                 || { NEED_BROKEN="the bases could not be pushed"; return 1; }
             ;;
         binfmt)
@@ -148,6 +149,10 @@ need_packages() {
         return 1
     fi
 }
+
+# base_is plain|merged: which of them base/debian:bookworm names, the examples' base.
+# Debian's own images of that release are merged.
+base_is() { crane tag --insecure "$MAB_TEST_REGISTRY/base/debian:$1" bookworm >/dev/null 2>&1; }
 
 # Built once; copied to where every user may run it.
 need_mab() {

@@ -12,15 +12,18 @@ pub mod digest;
 pub mod document;
 pub mod json;
 pub mod layer;
+pub mod layout;
 pub mod lock;
 pub mod media_type;
 pub mod path;
 pub mod platform;
 pub mod store;
+pub mod verify;
 
 pub use blob::BlobSource;
 pub use descriptor::Descriptor;
 pub use digest::Digest;
+pub use layout::{Layout, LayoutError, Selector};
 pub use media_type::MediaType;
 pub use path::ImagePath;
 pub use platform::Platform;

@@ -12,6 +12,7 @@ mod writer;
 pub use seam::{Operation, Seam};
 pub use writer::BlobWriter;
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -262,9 +263,108 @@ impl BlobStore {
         Ok(blobs)
     }
 
+    /// Files among the blobs whose names are not those of blobs.
+    pub fn strays(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut strays = Vec::new();
+        let top = self.root().join("blobs");
+        for directory in sorted_paths(&top)? {
+            let algorithm = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !matches!(algorithm.as_str(), "sha256" | "sha512") {
+                strays.push(directory);
+                continue;
+            }
+            let is_blob = |path: &PathBuf| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|hex| format!("{algorithm}:{hex}").parse::<Digest>().is_ok())
+            };
+            strays.extend(sorted_paths(&directory)?.into_iter().filter(|path| !is_blob(path)));
+        }
+        Ok(strays)
+    }
+
     /// Removes what writers that were killed have left. Live writers keep theirs (row C04).
     pub fn sweep(&self) -> Result<(), StoreError> {
         temporary::sweep(self.root())
+    }
+
+    /// Makes this store known as having a writer, until it is dropped.
+    pub(crate) fn hold(&self) -> Result<(), StoreError> {
+        self.temporary().map(|_| ())
+    }
+
+    /// Whether other stores of the same directory, here or in other processes, have writers.
+    pub(crate) fn has_other_writers(&self) -> Result<bool, StoreError> {
+        let own = self.shared.temporary.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        temporary::has_others(self.root(), own.as_deref())
+    }
+
+    /// Whether a file name beside `blobs/` is one that this store makes.
+    pub(crate) fn is_own_name(name: &std::ffi::OsStr) -> bool {
+        name == "blobs" || temporary::is_own_name(name)
+    }
+
+    /// Replaces the file `target` with `bytes`, whole, and makes that last.
+    pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.place(target, bytes, |from, to| std::fs::rename(from, to))
+    }
+
+    /// Makes the file `target` with `bytes`, whole, unless there is one.
+    pub(crate) fn place_once(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        self.place(target, bytes, |from, to| match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            // Not every file system can do that; all that can link can do this.
+            Err(_) => match std::fs::hard_link(from, to) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                outcome => outcome,
+            },
+        })
+    }
+
+    fn place(
+        &self,
+        target: &Path,
+        bytes: &[u8],
+        rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        use io::Write as _;
+        let directory = self.temporary()?;
+        let path = directory.fresh();
+        let seam = self.seam();
+        let mut file = seam
+            .ask(Operation::Create, &path)
+            .and_then(|()| std::fs::File::create_new(&path))
+            .map_err(StoreError::io("create", &path))?;
+        seam.ask(Operation::Write, &path)
+            .and_then(|()| file.write_all(bytes))
+            .map_err(StoreError::io("write", &path))?;
+        seam.ask(Operation::Sync, &path).and_then(|()| file.sync_all()).map_err(StoreError::io("flush", &path))?;
+        seam.ask(Operation::Rename, target)
+            .and_then(|()| rename(&path, target))
+            .map_err(StoreError::io("replace", target))?;
+        self.sync_directory(target.parent().unwrap_or(self.root()))
+    }
+
+    /// Makes these blobs, and their names, last.
+    pub(crate) fn flush(&self, blobs: &BTreeSet<Digest>) -> Result<(), StoreError> {
+        let mut directories = BTreeSet::from([self.root().to_owned(), self.root().join("blobs")]);
+        for digest in blobs {
+            self.sync(digest)?;
+            directories.extend(self.path(digest).parent().map(Path::to_owned));
+        }
+        // What is inside first, then the directories that name it.
+        for directory in directories.iter().rev().filter(|directory| directory.exists()) {
+            self.sync_directory(directory)?;
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self, path: &Path) -> Result<(), StoreError> {
+        self.seam()
+            .ask(Operation::Sync, path)
+            .and_then(|()| std::fs::File::open(path))
+            .and_then(|directory| directory.sync_all())
+            .map_err(StoreError::io("flush", path))
     }
 
     /// The temporary directory of this store, made when it is first needed.
@@ -279,7 +379,7 @@ impl BlobStore {
     }
 
     /// Flushes the blob's bytes to the disk.
-    pub(crate) fn sync(&self, digest: &Digest) -> Result<(), StoreError> {
+    fn sync(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.path(digest);
         let file = self.open(digest)?;
         self.seam().ask(Operation::Sync, &path).and_then(|()| file.sync_data()).map_err(StoreError::io("flush", &path))
@@ -318,6 +418,19 @@ pub(crate) fn open_regular(path: &Path) -> Result<std::fs::File, StoreError> {
         return Err(StoreError::NotRegular { path: path.to_owned(), found: kind(metadata.file_type()) });
     }
     Ok(file)
+}
+
+/// What is in a directory; nothing where there is none.
+fn sorted_paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("list", directory)(error)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(StoreError::io("list", directory))?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// What a file is, in words.

@@ -3,6 +3,7 @@
 //! The lock ends with the process, also when it is killed: who gets the lock of a directory knows
 //! that its owner is gone, and may remove it. Owners never wait for each other.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ impl TemporaryDirectory {
             if let Some(lock) = lock(&path)? {
                 return Ok(Self { path, _lock: lock, next: AtomicU64::new(0) });
             }
+            let _ = fs::remove_dir(&path);
         }
         let source = io::Error::other("another process removes every new directory");
         Err(StoreError::Io { action: "create a directory in", path: root.to_owned(), source })
@@ -77,20 +79,41 @@ fn lock(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// Removes the directories below `root` whose owners are gone.
-pub(super) fn sweep(root: &Path) -> Result<(), StoreError> {
+/// Whether a name is one of a temporary directory.
+pub(super) fn is_own_name(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(PREFIX))
+}
+
+/// The temporary directories below `root`.
+fn directories(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("list", root)(error)),
     };
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(StoreError::io("list", root))?;
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+        if is_own_name(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
         }
-        let path = entry.path();
+    }
+    Ok(found)
+}
+
+/// Whether there is one below `root` that somebody else holds.
+pub(super) fn has_others(root: &Path, own: Option<&TemporaryDirectory>) -> Result<bool, StoreError> {
+    for path in directories(root)? {
+        if own.is_none_or(|own| own.path != path) && lock(&path)?.is_none() && path.exists() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes the directories below `root` whose owners are gone.
+pub(super) fn sweep(root: &Path) -> Result<(), StoreError> {
+    for path in directories(root)? {
         if let Some(_lock) = lock(&path)? {
             match fs::remove_dir_all(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -33,19 +33,25 @@ rust_unpack() {
     version=$(apt_own_newest "$apt" rustc-web "$rust")
     [[ -n $version ]] || die "$suites: no package rustc-web of Rust $rust"
 
-    names=("rustc-web=$version" "cargo-web=$version" "libstd-rust-web-$rust=$version")
     for architecture in "$host" "$@"; do
         names+=("libstd-rust-web-dev:$architecture=$version")
     done
     # Asked of apt, not listed: their names change from release to release.
     # Never the C library: it has to fit the system's own loader.
-    wanted=$(apt_own_run "$apt" apt-get -s -qq --no-install-recommends install \
-        "rustc-web=$version" "cargo-web=$version") \
-        || die "apt-get cannot tell which libraries rustc-web and cargo-web want"
+    names+=("libstd-rust-web-$rust=$version")
+
+    local tools=("rustc-web=$version" "cargo-web=$version") tool
+    # Where the same version has them, to check mab's own code with.
+    for tool in rustfmt-web rust-web-clippy; do
+        [[ $(apt_own_newest "$apt" "$tool" "$rust") != "$version" ]] || tools+=("$tool=$version")
+    done
+    wanted=$(apt_own_run "$apt" apt-get -s -qq --no-install-recommends install "${tools[@]}") \
+        || die "apt-get cannot tell which libraries these want: ${tools[*]}"
     while read -r library; do names+=("$library"); done < <(
         awk '$1 == "Inst" && $2 ~ /^lib/ && $2 !~ /-dev$|^libstd-rust|^libc6|^libc-|^libgcc|^libstdc/ { print $2 }' \
             <<<"$wanted"
     )
+    names+=("${tools[@]}")
     say "unpacking Rust $version: ${#names[@]} packages"
     apt_own_download "$apt" "${names[@]}"
     local package
@@ -60,8 +66,8 @@ rust_unpack() {
 
     # Wrappers find the prefix from their own path: it is renamed after this.
     mkdir -p "$dir/bin"
-    local tool
-    for tool in cargo rustc rustdoc; do
+    for tool in cargo rustc rustdoc rustfmt cargo-fmt cargo-clippy clippy-driver; do
+        [[ -e $dir/usr/bin/$tool ]] || continue
         {
             printf '#!/bin/sh\n'
             # shellcheck disable=SC2016

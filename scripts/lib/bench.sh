@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# The runner of scripts/bench. To be sourced after all.sh and services.sh.
+
+bench_title() { sed -n "s/^title='\(.*\)'/\1/p; s/^title=\"\(.*\)\"/\1/p" "$1"; }
+
+# The mab of the checkout, as people get it. Sets MAB.
+bench_mab() {
+    if [[ -n ${MAB_BENCH_MAB:-} ]]; then
+        MAB=$(realpath "$MAB_BENCH_MAB")
+    else
+        ensure_host_rust
+        say "building mab"
+        (cd "$MAB_ROOT" && cargo build -q --release --locked -p mab >&2)
+        MAB=$(realpath "${CARGO_TARGET_DIR:-$MAB_ROOT/target}/release/mab")
+    fi
+}
+
+# bench_command NAME COMMAND…: what the case's run_* function is to time. Writes
+# seconds and peak KiB (of the largest process) to $BENCH_RESULT. Python, since
+# the shell cannot start a clock and a process without a fork between.
+bench_time() {
+    python3 - "$BENCH_RESULT" "$@" <<'PYTHON'
+import resource, subprocess, sys, time
+result, command = sys.argv[1], sys.argv[2:]
+with open("bench.log", "ab") as log:
+    start = time.perf_counter()
+    status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+    seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+with open(result, "w") as file:
+    file.write(f"{seconds:.4f} {peak}\n")
+sys.exit(status)
+PYTHON
+}
+
+# bench_side SIDE N: before_SIDE and run_SIDE. Appends to $WORK/SIDE.
+bench_side() {
+    local side=$1 number=$2
+    if declare -F "before_$side" >/dev/null; then "before_$side" "$number"; fi
+    rm -f "$BENCH_RESULT"
+    : >"$WORK/bench.log"
+    if ! "run_$side" "$number"; then
+        tail -n 30 "$WORK/bench.log" >&2
+        die "run_$side failed"
+    fi
+    cat "$BENCH_RESULT" >>"$WORK/$side"
+}
+
+bench_run() {
+    local pairs=${MAB_BENCH_PAIRS:-7} number
+    title='' peer='' goal=''
+    # shellcheck disable=SC1090
+    . "$1"
+    services_begin
+    WORK=$MAB_RUN/work
+    mkdir -p "$WORK"
+    cd "$WORK"
+    BENCH_RESULT=$WORK/.result
+    bench_mab
+    prepare
+    say "$title: a warm-up, then $pairs pairs"
+    bench_side ours 0
+    bench_side peer 0
+    rm -f "$WORK/ours" "$WORK/peer"
+    for ((number = 1; number <= pairs; number++)); do
+        if ((number % 2)); then
+            bench_side ours "$number"
+            bench_side peer "$number"
+        else
+            bench_side peer "$number"
+            bench_side ours "$number"
+        fi
+    done
+    if declare -F check >/dev/null; then check || die "the two sides did not do the same work"; fi
+
+    python3 - "$WORK/ours" "$WORK/peer" "$peer" "$goal" "$title" "$(nproc)" "$(basename "$1")" <<'PYTHON'
+import statistics, sys
+ours_file, peer_file, peer, goal, title, cores, case = sys.argv[1:]
+def read(path):
+    rows = [line.split() for line in open(path)]
+    return [float(r[0]) for r in rows], [int(r[1]) for r in rows]
+ours, ours_memory = read(ours_file)
+theirs, theirs_memory = read(peer_file)
+ratios = [a / b for a, b in zip(ours, theirs)]
+ratio, goal = statistics.median(ratios), float(goal)
+print(f"{case}: {title}; {len(ours)} pairs, {cores} cores")
+for name, times, memory in (("mab", ours, ours_memory), (peer, theirs, theirs_memory)):
+    print(f"  {name:<10} median {statistics.median(times):7.3f} s   "
+          f"{min(times):.3f} to {max(times):.3f} s   peak {max(memory) / 1024:.0f} MiB")
+print(f"  ratio      median {ratio:7.3f}     {min(ratios):.3f} to {max(ratios):.3f}")
+ok = ratio <= goal
+print(f"  {'pass' if ok else 'MISS'}: {ratio:.3f}, goal at most {goal:g}")
+sys.exit(0 if ok else 1)
+PYTHON
+}

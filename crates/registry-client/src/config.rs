@@ -10,6 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::credentials::Credentials;
+use crate::mirrors::Mirrors;
 use crate::notice::Notice;
 use crate::proxy::Proxies;
 pub use crate::resolve::Names;
@@ -31,6 +32,11 @@ pub struct Config {
     pub registries: BTreeMap<String, RegistryTls>,
     /// Where names are looked up.
     pub names: Names,
+    /// Directories that hold the same as files, `certs.d` as Docker and Podman have it, read when a
+    /// registry is first spoken to ([`crate::certs_d`]).
+    pub certs_d: Vec<PathBuf>,
+    /// Mirrors and blocked registries.
+    pub mirrors: Mirrors,
     /// What goes through a proxy.
     pub proxies: Proxies,
     /// How long things may take.
@@ -53,6 +59,8 @@ impl Default for Config {
             roots: Roots::default(),
             registries: BTreeMap::new(),
             names: Names::default(),
+            certs_d: Vec::new(),
+            mirrors: Mirrors::default(),
             proxies: Proxies::default(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),

@@ -12,22 +12,27 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod auth;
+pub mod certs_d;
 pub mod config;
 pub mod credentials;
 pub mod error;
 mod manifest;
+pub mod mirrors;
 pub mod notice;
 pub mod proxy;
+mod publish;
 mod pull;
 mod push;
 pub mod redact;
 pub mod reference;
+mod referrers;
 mod resolve;
 pub mod secret;
 pub mod source;
 mod transport;
+pub mod tree;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -36,12 +41,14 @@ pub use credentials::{Credential, Credentials};
 pub use error::{Error, ErrorKind};
 pub use manifest::FetchedManifest;
 pub use notice::Notice;
+pub use publish::{BlobProgress, Publication, Published};
 pub use pull::BlobStream;
 pub use push::Pushed;
 pub use reference::{Reference, Registry, Repository, Tag, TagOrDigest};
 pub use secret::Secret;
 pub use source::{ByteStream, LocalSource, MemorySource, RemoteSource, UploadSource};
 pub use transport::Progress;
+pub use tree::Node;
 
 /// A client of any number of registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
@@ -56,6 +63,8 @@ struct Inner {
     resolver: resolve::Resolver,
     tokens: auth::Tokens,
     serial: AtomicU64,
+    /// Mirrors that sent the wrong bytes; they are not asked again.
+    distrusted: std::sync::Mutex<HashSet<Registry>>,
     /// Credentials that were looked up, by repository.
     credentials: tokio::sync::Mutex<HashMap<String, Option<credentials::Found>>>,
 }
@@ -74,9 +83,23 @@ impl Client {
             hosts: transport::Hosts::default(),
             tokens: auth::Tokens::default(),
             serial: AtomicU64::new(1),
+            distrusted: std::sync::Mutex::default(),
             credentials: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether `registry` takes `credential`: asked on the way in, before a login keeps it.
+    ///
+    /// An open registry takes everything. Fails with [`ErrorKind::Unauthorized`] where it is refused.
+    pub async fn check_credential(&self, registry: &Registry, credential: Credential) -> Result<(), Error> {
+        let mut config = self.inner.config.clone();
+        let found = credentials::Found { credential, origin: "this login".to_owned() };
+        config.credentials = Credentials { given: vec![(registry.to_string(), found)], ..Credentials::default() };
+        let client = Self::new(config)?;
+        let call = transport::Call::ping(&client, registry);
+        client.request(&call, &[200]).await?.finish().await;
+        Ok(())
     }
 
     /// The settings.

@@ -30,7 +30,24 @@ impl Client {
         repository: &Repository,
         what: &TagOrDigest,
     ) -> Result<Option<Descriptor>, Error> {
-        let call = self.manifest_call(repository, what, Method::HEAD, "look for");
+        for endpoint in self.endpoints(repository, matches!(what, TagOrDigest::Digest(_)))? {
+            let outcome = self.head_manifest_at(&endpoint.repository, what, self.spent(&endpoint)).await;
+            if let Some(result) = self.judge(repository, &endpoint, outcome) {
+                return result;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same, asking exactly `repository`.
+    pub(crate) async fn head_manifest_at(
+        &self,
+        repository: &Repository,
+        what: &TagOrDigest,
+        spent: u32,
+    ) -> Result<Option<Descriptor>, Error> {
+        let mut call = self.manifest_call(repository, what, Method::HEAD, "look for");
+        call.spent = spent;
         let response = self.request(&call, &[200, 404]).await?;
         if response.status() == 404 {
             return Ok(None);
@@ -39,7 +56,7 @@ impl Client {
             return Ok(Some(descriptor));
         }
         drop(response);
-        match self.manifest(repository, what).await {
+        match self.manifest_at(repository, what, spent).await {
             Ok(fetched) => Ok(Some(fetched.descriptor)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -49,8 +66,25 @@ impl Client {
     /// The document that `what` names: its digest is that of its bytes, whatever the registry says
     /// (rows R17, R18), and the one that was asked for where that was a digest.
     pub async fn manifest(&self, repository: &Repository, what: &TagOrDigest) -> Result<FetchedManifest, Error> {
-        let call = self.manifest_call(repository, what, Method::GET, "read");
-        let mut attempt = 0;
+        for endpoint in self.endpoints(repository, matches!(what, TagOrDigest::Digest(_)))? {
+            let outcome = self.manifest_at(&endpoint.repository, what, self.spent(&endpoint)).await;
+            if let Some(Some(fetched)) = self.judge(repository, &endpoint, outcome.map(Some)).transpose()? {
+                return Ok(fetched);
+            }
+        }
+        Err(self.manifest_call(repository, what, Method::GET, "read").protocol("there is nowhere to read it from"))
+    }
+
+    /// The same, asking exactly `repository`.
+    pub(crate) async fn manifest_at(
+        &self,
+        repository: &Repository,
+        what: &TagOrDigest,
+        spent: u32,
+    ) -> Result<FetchedManifest, Error> {
+        let mut call = self.manifest_call(repository, what, Method::GET, "read");
+        call.spent = spent;
+        let mut attempt = spent;
         loop {
             let mut response = self.request(&call, &[200]).await?;
             match self.read_manifest(&mut response, what).await {
@@ -125,6 +159,7 @@ impl Client {
         media_type: &MediaType,
         bytes: Bytes,
     ) -> Result<bool, Error> {
+        self.inner.config.mirrors.allow(repository)?;
         let mut call = self.manifest_call(repository, what, Method::PUT, "write");
         let kind = HeaderValue::from_str(media_type.as_str())
             .map_err(|_| call.protocol(format!("media type {media_type:?} cannot be sent")))?;
@@ -172,7 +207,9 @@ impl Client {
         if !speaks_of_immutability(&answer) {
             return Err(error);
         }
-        let Ok(Some(existing)) = self.head_manifest(repository, &tag.clone().into()).await else { return Err(error) };
+        let Ok(Some(existing)) = self.head_manifest_at(repository, &tag.clone().into(), 0).await else {
+            return Err(error);
+        };
         let mut hasher = Hasher::new(existing.digest.algorithm());
         hasher.update(bytes);
         if hasher.finish() == existing.digest {
@@ -189,6 +226,7 @@ impl Client {
 
     /// Removes `what`. `false` where it was not there.
     pub async fn delete_manifest(&self, repository: &Repository, what: &TagOrDigest) -> Result<bool, Error> {
+        self.inner.config.mirrors.allow(repository)?;
         let call = self.manifest_call(repository, what, Method::DELETE, "remove");
         Ok(self.request(&call, &[202, 200, 204, 404]).await?.status() != 404)
     }

@@ -16,6 +16,7 @@ use oci_layout::{Descriptor, Digest};
 
 use crate::Client;
 use crate::error::{Error, Place};
+use crate::mirrors::Endpoint;
 use crate::reference::Repository;
 use crate::transport::{Call, Gate, Response};
 
@@ -59,6 +60,8 @@ impl Client {
         let download = Download {
             client: self.clone(),
             repository: repository.clone(),
+            endpoints: Vec::new(),
+            current: None,
             digest: blob.digest,
             size: blob.size,
             position: offset.min(blob.size),
@@ -66,6 +69,7 @@ impl Client {
             response: None,
             skip: 0,
             attempt: 0,
+            started_at: offset.min(blob.size),
             counted_from: offset.min(blob.size),
             done: false,
         };
@@ -74,13 +78,19 @@ impl Client {
 
     /// The size of a blob, or `None` where the registry does not have it.
     pub async fn blob_size(&self, repository: &Repository, digest: &Digest) -> Result<Option<u64>, Error> {
-        let call = Call::new(
-            self,
-            repository,
-            Method::HEAD,
-            &format!("blobs/{digest}"),
-            format!("look for blob {}", digest.short()),
-        );
+        for endpoint in self.endpoints(repository, true)? {
+            let outcome = self.blob_size_at(&endpoint.repository, digest, self.spent(&endpoint)).await;
+            if let Some(result) = self.judge(repository, &endpoint, outcome) {
+                return result;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn blob_size_at(&self, repository: &Repository, digest: &Digest, spent: u32) -> Result<Option<u64>, Error> {
+        let operation = format!("look for blob {}", digest.short());
+        let mut call = Call::new(self, repository, Method::HEAD, &format!("blobs/{digest}"), operation);
+        call.spent = spent;
         let response = self.request(&call, &[200, 404]).await?;
         if response.status() == 404 {
             return Ok(None);
@@ -95,7 +105,12 @@ impl Client {
 /// A download as it stands.
 struct Download {
     client: Client,
+    /// What was asked for.
     repository: Repository,
+    /// Where it may be read, the next one last.
+    endpoints: Vec<Endpoint>,
+    /// Where it is being read.
+    current: Option<Endpoint>,
     digest: Digest,
     size: u64,
     /// Bytes that were passed on.
@@ -105,6 +120,7 @@ struct Download {
     /// Bytes of the current answer that were passed on before.
     skip: u64,
     attempt: u32,
+    started_at: u64,
     /// Where the count of tries last began anew.
     counted_from: u64,
     done: bool,
@@ -118,9 +134,10 @@ impl Download {
     }
 
     fn place(&self) -> Place {
+        let repository = self.current.as_ref().map_or(&self.repository, |endpoint| &endpoint.repository);
         Place {
-            registry: self.repository.registry().clone(),
-            repository: Some(self.repository.clone()),
+            registry: repository.registry().clone(),
+            repository: Some(repository.clone()),
             operation: format!("read blob {}", self.digest.short()),
             url: None,
         }
@@ -132,17 +149,15 @@ impl Download {
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.done {
+            if self.current.is_none() {
+                self.choose()?;
+            }
             match self.attempt_piece().await {
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => return Ok(Some(piece)),
                 Err(error) => {
                     self.response = None;
-                    let retry_after = error.answer().and_then(|answer| answer.retry_after);
-                    let reason = crate::error::reason(&error);
-                    let registry = self.repository.registry();
-                    if !error.is_passing()
-                        || !self.client.pause(registry, &mut self.attempt, retry_after, &reason).await
-                    {
+                    if let Err(error) = self.recover(error).await {
                         self.done = true;
                         return Err(error);
                     }
@@ -150,6 +165,39 @@ impl Download {
             }
         }
         Ok(None)
+    }
+
+    /// Takes the next place to read from.
+    fn choose(&mut self) -> Result<(), Error> {
+        if self.endpoints.is_empty() {
+            self.endpoints = self.client.endpoints(&self.repository, true)?;
+            self.endpoints.reverse();
+        }
+        self.current = self.endpoints.pop();
+        self.attempt = self.current.as_ref().map_or(0, |endpoint| self.client.spent(endpoint));
+        Ok(())
+    }
+
+    /// After an error: waits and lets try again, or goes on at the next place, or gives it back.
+    async fn recover(&mut self, error: Error) -> Result<(), Error> {
+        let retry_after = error.answer().and_then(|answer| answer.retry_after);
+        let reason = crate::error::reason(&error);
+        let registry = self.place().registry;
+        if error.is_passing() && self.client.pause(&registry, &mut self.attempt, retry_after, &reason).await {
+            return Ok(());
+        }
+        let Some(mirror) = self.current.take().filter(|endpoint| endpoint.is_mirror) else { return Err(error) };
+        self.client.distrust(&mirror, &error);
+        // What was passed on already cannot be taken back; but a whole content that proves wrong
+        // before any of it was passed on may be right elsewhere.
+        if matches!(error, Error::Content { .. }) {
+            if self.position > self.started_at {
+                return Err(error);
+            }
+            self.verifier = (self.started_at == 0).then(|| Verifier::new(self.digest, self.size));
+        }
+        self.client.failed(&self.repository, &mirror, reason);
+        Ok(())
     }
 
     async fn attempt_piece(&mut self) -> Result<Bytes, Error> {
@@ -224,7 +272,8 @@ impl Download {
     async fn open(&mut self) -> Result<Response, Error> {
         let path = format!("blobs/{}", self.digest);
         let operation = format!("read blob {}", self.digest.short());
-        let mut call = Call::new(&self.client, &self.repository, Method::GET, &path, operation);
+        let repository = self.current.as_ref().map_or(&self.repository, |endpoint| &endpoint.repository).clone();
+        let mut call = Call::new(&self.client, &repository, Method::GET, &path, operation);
         call.gate = Gate::Pull;
         if self.position > 0 {
             let range = format!("bytes={}-{}", self.position, self.size - 1);
@@ -232,6 +281,11 @@ impl Download {
             call.headers.insert(header::RANGE, value);
         }
         let response = self.client.execute(&call).await?;
+        if let Some(endpoint) = self.current.as_ref().filter(|endpoint| endpoint.is_mirror)
+            && response.status() < 300
+        {
+            self.client.served(&self.repository, endpoint);
+        }
         let (position, size) = (self.position, self.size);
         let length = response.content_length();
         match response.status() {

@@ -61,6 +61,7 @@ impl Client {
         mount_from: &[Repository],
         progress: Progress<'_>,
     ) -> Result<Pushed, Error> {
+        self.inner.config.mirrors.allow(repository)?;
         let descriptor = source.descriptor();
         let upload = Upload { client: self, repository, source, progress };
         if upload.is_there().await? {
@@ -323,7 +324,8 @@ fn next(mode: Mode, error: &Error, lost: bool, chunk: u64) -> Step {
         }
         (Some(404 | 405 | 501), Mode::Whole) => Step::As(Mode::Patch),
         (Some(404 | 416), Mode::Patch | Mode::Chunks(_)) if !lost => Step::NewSession,
-        _ if error.is_passing() => Step::Again,
+        // A source that read from a mirror goes elsewhere next time.
+        _ if error.is_passing() || matches!(error, Error::Content { .. }) => Step::Again,
         _ => Step::Fail,
     }
 }

@@ -97,6 +97,11 @@ impl AuthFile {
         self.helpers.get(&registry.to_string()).or(self.store.as_ref()).map(String::as_str)
     }
 
+    /// Whether there is an entry for `registry` itself.
+    pub(super) fn has_entry(&self, registry: &Registry) -> bool {
+        self.entries.contains_key(&registry.to_string())
+    }
+
     pub(super) fn lookup(
         &self,
         registry: &Registry,

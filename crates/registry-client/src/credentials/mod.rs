@@ -1,16 +1,19 @@
 //! Credentials: what they are, and where one for a repository is found.
 //!
 //! The files of Docker and Podman are read as those two read them ([`AuthFile`]); programs that
-//! keep credentials are asked through [`helper`]; [`locations`] knows which files count, in which
+//! keep credentials are asked through [`helper`]; [`Locations`] knows which files count, in which
 //! order; [`store`] writes. Nothing here looks at the environment: paths come in as values.
 
 pub mod file;
 pub mod helper;
+mod locations;
+pub mod store;
 
 use std::path::PathBuf;
 
 pub use file::AuthFile;
 pub use helper::Helpers;
+pub use locations::Locations;
 
 use crate::reference::{Registry, Repository};
 use crate::secret::Secret;

@@ -21,11 +21,12 @@ impl Connections {
     /// The client for `url`.
     pub(crate) fn for_url(&self, url: &Url, config: &Config, resolver: &Resolver) -> Result<reqwest::Client, Error> {
         let name = authority(url);
-        let own = config.registries.get(&name);
-        let key = match (url.scheme(), own) {
+        let has_own = config.registries.contains_key(&name)
+            || config.certs_d.iter().any(|directory| directory.join(&name).is_dir());
+        let key = match (url.scheme(), has_own) {
             ("http", _) => None,
-            (_, Some(_)) => Some(name),
-            (_, None) => Some(String::new()),
+            (_, true) => Some(name.clone()),
+            (_, false) => Some(String::new()),
         };
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
@@ -33,7 +34,13 @@ impl Connections {
         }
         let tls = match &key {
             None => tls::without_roots()?,
-            Some(_) => tls::configuration(&config.roots, own)?,
+            Some(_) => {
+                let own = match config.registries.get(&name) {
+                    Some(own) => Some(own.clone()),
+                    None => crate::certs_d::read(&config.certs_d, &name)?,
+                };
+                tls::configuration(&config.roots, own.as_ref())?
+            }
         };
         let client = build(config, tls, resolver)?;
         clients.insert(key, client.clone());

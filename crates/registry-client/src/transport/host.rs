@@ -41,7 +41,10 @@ impl Host {
     fn new(registry: Registry, config: &Config) -> Self {
         let plain = registry.is_loopback() || is_insecure(&registry.api_authority(), config);
         // A registry with certificates of its own is meant to be spoken to over TLS.
-        let plain = plain && !config.registries.contains_key(&registry.to_string());
+        let name = registry.to_string();
+        let has_certificates = config.registries.contains_key(&name)
+            || config.certs_d.iter().any(|directory| directory.join(&name).is_dir());
+        let plain = plain && !has_certificates;
         let places = config.limits.per_host.max(1);
         Self {
             registry,
@@ -121,7 +124,7 @@ impl Hosts {
 }
 
 fn is_insecure(authority: &str, config: &Config) -> bool {
-    config.insecure.iter().any(|name| name.eq_ignore_ascii_case(authority))
+    config.insecure.iter().any(|name| name.eq_ignore_ascii_case(authority)) || config.mirrors.is_insecure(authority)
 }
 
 /// Whether `url`'s host may be spoken to without TLS.

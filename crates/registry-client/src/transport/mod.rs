@@ -52,6 +52,8 @@ pub(crate) struct Call<'a> {
     pub(crate) gate: Gate,
     /// Time from the end of the request to the head of the answer.
     pub(crate) wait: Duration,
+    /// Tries that are taken to be used up already: others can be asked instead.
+    pub(crate) spent: u32,
 }
 
 impl<'a> Call<'a> {
@@ -79,6 +81,24 @@ impl<'a> Call<'a> {
             scopes,
             gate: Gate::Small,
             wait: client.inner.config.timeouts.headers,
+            spent: 0,
+        }
+    }
+
+    /// The question whether the registry is there and lets us in.
+    pub(crate) fn ping(client: &Client, registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            repository: None,
+            operation: "log in".to_owned(),
+            method: Method::GET,
+            target: Target::Api(String::new()),
+            headers: HeaderMap::new(),
+            payload: Payload::Empty,
+            scopes: Scopes::none(),
+            gate: Gate::Small,
+            wait: client.inner.config.timeouts.headers,
+            spent: 0,
         }
     }
 
@@ -108,7 +128,7 @@ impl Client {
     /// Makes `call` again as long as that may help, and turns statuses that are none of `expected`
     /// into errors.
     pub(crate) async fn request(&self, call: &Call<'_>, expected: &[u16]) -> Result<Response, Error> {
-        let mut attempt = 0;
+        let mut attempt = call.spent;
         loop {
             let outcome = match self.execute(call).await {
                 Ok(response) if expected.contains(&response.status()) => return Ok(response),

@@ -319,11 +319,7 @@ impl FromStr for TargetPlatform {
 
     fn from_str(text: &str) -> Result<Self, ParseTargetError> {
         let platform = text.parse::<Platform>()?.to_string();
-        TARGETS
-            .iter()
-            .find(|row| row.platform == platform)
-            .map(Self)
-            .ok_or(ParseTargetError::Unknown { platform })
+        TARGETS.iter().find(|row| row.platform == platform).map(Self).ok_or(ParseTargetError::Unknown { platform })
     }
 }
 

@@ -1,1 +1,0 @@
-//! Child processes: the one place that starts them, reads them and ends their groups.

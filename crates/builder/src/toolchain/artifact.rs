@@ -1,0 +1,191 @@
+//! Finished programs: put aside, and searched for paths of this machine.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::target::TargetPlatform;
+
+/// A program that a compiler has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Which of the image's binaries.
+    pub binary: usize,
+    /// What it is for.
+    pub platform: TargetPlatform,
+    /// Where it was put aside. The next build with the same settings replaces it, so a file that
+    /// is open stays what it is.
+    pub path: PathBuf,
+}
+
+/// Copies a program to where no compiler overwrites it, and searches it on the way.
+///
+/// An old copy is replaced in one step. The copy is not the compiler's file under another name:
+/// linkers and strip may write into theirs.
+pub(super) fn stage(source: &Path, destination: &Path, search: &LocalPaths) -> std::io::Result<Vec<String>> {
+    let mut source = fs_err::File::open(source)?;
+    let directory = destination.parent().unwrap_or(Path::new("/"));
+    fs_err::create_dir_all(directory)?;
+    // Readable for the user alone until it is an image's content with a mode of its own.
+    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+    let found = search.search(&mut source, |piece| temporary.write_all(piece))?;
+    temporary.persist(destination).map_err(|error| error.error)?;
+    Ok(found)
+}
+
+/// Searches a program where it is.
+pub(super) fn search(program: &Path, search: &LocalPaths) -> std::io::Result<Vec<String>> {
+    let mut file = fs_err::File::open(program)?;
+    search.search(&mut file, |_| Ok(()))
+}
+
+/// Paths of this machine that a program should not hold.
+#[derive(Debug, Default)]
+pub(super) struct LocalPaths {
+    /// Sorted, none below another.
+    needles: Vec<Vec<u8>>,
+}
+
+/// Most findings that are told for one program.
+const FINDINGS: usize = 3;
+/// Longest path that is shown.
+const SHOWN: usize = 240;
+
+impl LocalPaths {
+    /// These, as far as they are directories that say something of this machine.
+    pub(super) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        use std::os::unix::ffi::OsStrExt as _;
+        let mut needles: Vec<Vec<u8>> = paths
+            .into_iter()
+            .filter(|path| path.is_absolute() && path.parent().is_some())
+            .map(|path| path.as_os_str().as_bytes().strip_suffix(b"/").unwrap_or(path.as_os_str().as_bytes()).to_vec())
+            .collect();
+        needles.sort();
+        // What is below another is found with it.
+        needles.dedup_by(|later, earlier| {
+            later.strip_prefix(earlier.as_slice()).is_some_and(|below| below.is_empty() || below[0] == b'/')
+        });
+        Self { needles }
+    }
+
+    /// Reads all of `source`, hands on what is read, and returns paths that were found.
+    fn search(
+        &self,
+        source: &mut impl Read,
+        mut pass_on: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<Vec<String>> {
+        const PIECE: usize = 1 << 20;
+        let finders: Vec<_> = self.needles.iter().map(memchr::memmem::Finder::new).collect();
+        let keep = self.needles.iter().map(Vec::len).max().unwrap_or(0) + SHOWN + 1;
+        let mut found: Vec<String> = Vec::new();
+        // A stretch of what came before stays in front, so that nothing is cut in two.
+        let (mut buffer, mut kept) = (vec![0; PIECE + keep], 0);
+        loop {
+            let mut filled = kept;
+            while filled < buffer.len() {
+                match source.read(&mut buffer[filled..]) {
+                    Ok(0) => break,
+                    Ok(length) => filled += length,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            pass_on(&buffer[kept..filled])?;
+            let is_last = filled < buffer.len();
+            let text = &buffer[..filled];
+            for finder in &finders {
+                for at in finder.find_iter(text) {
+                    // What may be cut at the end comes again with the next piece; its first byte
+                    // here is only what stands in front.
+                    let is_whole = is_last || at <= filled - keep;
+                    let is_new = kept == 0 || at > 0;
+                    if is_whole && is_new && found.len() < FINDINGS && is_a_path(text, at, finder.needle().len()) {
+                        let path = shown(&text[at..]);
+                        if !found.contains(&path) {
+                            found.push(path);
+                        }
+                    }
+                }
+            }
+            if is_last {
+                return Ok(found);
+            }
+            kept = keep;
+            buffer.copy_within(filled - kept..filled, 0);
+        }
+    }
+}
+
+/// A short path (`/src`) also stands in the middle of others, or begins them; only where no name
+/// goes on in front of it or behind it is it one of its own.
+fn is_a_path(text: &[u8], at: usize, length: usize) -> bool {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let is_apart = |byte: Option<&u8>| byte.is_none_or(|byte| !in_name(byte));
+    length > 12 || is_apart(at.checked_sub(1).and_then(|before| text.get(before))) && is_apart(text.get(at + length))
+}
+
+fn shown(text: &[u8]) -> String {
+    let ends = |byte: &u8| !byte.is_ascii_graphic() || b"\"'`<>|,;:".contains(byte);
+    let end = text.iter().position(ends).unwrap_or(text.len()).min(SHOWN);
+    String::from_utf8_lossy(&text[..end]).into_owned()
+}
+
+/// The crate whose sources a path is in, by the directory that cargo unpacked it to.
+pub(super) fn crate_of(path: &str) -> Option<&str> {
+    let (_, below) = path.split_once("/registry/src/")?;
+    below.split('/').nth(1).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(paths: &[&str], text: &[u8]) -> Vec<String> {
+        let mut copy = Vec::new();
+        let found = LocalPaths::new(paths.iter().map(Path::new))
+            .search(&mut &text[..], |piece| {
+                copy.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(copy, text, "everything is handed on, once");
+        found
+    }
+
+    #[test]
+    fn paths_are_found_and_shown_to_their_end() {
+        let text = b"\0/home/ann/.cargo/registry/src/x-1/serde-1.0/src/de.rs\0 /home/annabel/ /home/ann/w/a.rs:1";
+        let found = find(&["/home/ann", "/home/ann/.cargo", "/"], text);
+        assert_eq!(found, ["/home/ann/.cargo/registry/src/x-1/serde-1.0/src/de.rs", "/home/ann/w/a.rs"]);
+        assert_eq!(crate_of(&found[0]), Some("serde-1.0"));
+        assert_eq!(crate_of(&found[1]), None);
+    }
+
+    #[test]
+    fn short_paths_are_not_seen_within_others() {
+        assert!(find(&["/src"], b"/rustc/0/library/std/src/lib.rs").is_empty());
+        assert_eq!(find(&["/src"], b"\0/src/main.rs\0"), ["/src/main.rs"]);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_pieces() {
+        let secret = b"/home/ann/secret.rs";
+        for at in ((1 << 20) - 30..(1 << 20) + 300).step_by(3) {
+            let mut text = vec![0; (1 << 20) + 700];
+            text[at..at + secret.len()].copy_from_slice(secret);
+            assert_eq!(find(&["/home/ann"], &text), ["/home/ann/secret.rs"], "{at}");
+        }
+    }
+
+    #[test]
+    fn a_staged_file_is_replaced_in_one_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, destination) = (directory.path().join("a"), directory.path().join("deep/b"));
+        fs_err::write(&source, "one").unwrap();
+        stage(&source, &destination, &LocalPaths::default()).unwrap();
+        let old = fs_err::File::open(&destination).unwrap();
+        fs_err::write(&source, "two!").unwrap();
+        stage(&source, &destination, &LocalPaths::default()).unwrap();
+        assert_eq!(fs_err::read_to_string(&destination).unwrap(), "two!");
+        assert_eq!(std::io::read_to_string(old).unwrap(), "one");
+    }
+}

@@ -1,0 +1,210 @@
+//! Go: one `go build` for each program and platform.
+//!
+//! Go's own cache is shared by all of them. The program's place is fixed, so that go finds the
+//! one from last time there and does not link again what has not changed. Its build ID follows
+//! from the sources and flags alone and stays as it is: without one, go would link every time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci_layout::Digest;
+
+use super::artifact::{self, Artifact, LocalPaths};
+use super::error::{CompileError, ProgramError, SurveyError};
+use super::missing::{Lack, Lacks};
+use super::request::{CompileRequest, GoProgram, Program};
+use super::unit::GoUnit;
+use super::{Compiled, ToolContext};
+use crate::event::Event;
+use crate::process::{Command, Environment, describe_status};
+use crate::target::TargetPlatform;
+
+/// The units of all Go programs.
+pub(super) fn units(
+    requests: &[CompileRequest],
+    context: &ToolContext<'_>,
+    lacks: &mut Lacks,
+) -> Result<Vec<GoUnit>, SurveyError> {
+    let mut units: Vec<GoUnit> = Vec::new();
+    for request in requests {
+        let Program::Go(program) = &request.program else { continue };
+        let wrong = |source| SurveyError::Program { binary: request.binary, name: request.name.clone(), source };
+        if !has_go_files(&program.directory) {
+            return Err(wrong(ProgramError::NoGoFiles(program.directory.clone())));
+        }
+        let Some(go) = context.env.lookup("go") else {
+            lacks.add(Lack::Compiler { program: "go" }, None, request.platform);
+            continue;
+        };
+        let arguments = arguments(program).map_err(wrong)?;
+        let environment = environment(program, request.platform, context);
+        let binary = (request.binary, request.name.clone());
+        let output = output(program, request.platform, &arguments, context.work_dir);
+        match units.iter_mut().find(|unit| unit.output == output) {
+            Some(unit) => unit.binaries.push(binary),
+            None => units.push(GoUnit {
+                directory: program.directory.clone(),
+                platform: request.platform,
+                binaries: vec![binary],
+                arguments,
+                environment,
+                go,
+                output,
+            }),
+        }
+    }
+    Ok(units)
+}
+
+fn has_go_files(directory: &Path) -> bool {
+    let Ok(entries) = fs_err::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "go"))
+}
+
+/// Everything behind `go build` that does not depend on the platform.
+fn arguments(program: &GoProgram) -> Result<Vec<String>, ProgramError> {
+    let mut arguments = vec!["-trimpath".to_owned(), "-buildvcs=false".to_owned()];
+    if !program.ldflags.is_empty() {
+        let words: Result<Vec<String>, ProgramError> = program.ldflags.iter().map(|flag| quoted(flag)).collect();
+        arguments.push(format!("-ldflags={}", words?.join(" ")));
+    }
+    if !program.tags.is_empty() {
+        arguments.push(format!("-tags={}", program.tags.join(",")));
+    }
+    Ok(arguments)
+}
+
+/// A linker flag, and its value behind the first space, each as a word of its own: whatever a
+/// rendered value holds, it stays one value.
+fn quoted(flag: &str) -> Result<String, ProgramError> {
+    let quote = |word: &str| {
+        let plain = |c: char| c.is_ascii_graphic() && c != '\'' && c != '"';
+        if !word.is_empty() && word.chars().all(plain) {
+            Ok(word.to_owned())
+        } else if !word.contains('\'') {
+            Ok(format!("'{word}'"))
+        } else if !word.contains('"') {
+            Ok(format!("\"{word}\""))
+        } else {
+            Err(ProgramError::Quotes(flag.to_owned()))
+        }
+    };
+    match flag.split_once(' ') {
+        Some((name, value)) if name.starts_with('-') => Ok(format!("{name} {}", quote(value.trim())?)),
+        _ => quote(flag),
+    }
+}
+
+fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolContext<'_>) -> Environment {
+    let mut env = context.compiler_environment();
+    for (name, value) in &program.env {
+        env.set(name, value);
+    }
+    let row = platform.target();
+    env.set("GOOS", "linux");
+    env.set("GOARCH", row.goarch);
+    if let Some((name, value)) = row.go_level {
+        env.set(name, value);
+    }
+    env.set("CGO_ENABLED", "0");
+    if context.offline {
+        env.set("GOPROXY", "off");
+    }
+    // Without a home that can be written to go has nowhere to work.
+    let home = context.env.home().filter(|home| rustix::fs::access(home, rustix::fs::Access::WRITE_OK).is_ok());
+    if home.is_none() {
+        if env.get("XDG_CACHE_HOME").is_none() {
+            env.set_default("GOCACHE", context.work_dir.join("go-build"));
+        }
+        env.set_default("GOPATH", context.work_dir.join("gopath"));
+        env.set_default("GOENV", "off");
+    }
+    env
+}
+
+/// Another place for everything that may change the program beside its sources.
+fn output(program: &GoProgram, platform: TargetPlatform, arguments: &[String], work_dir: &Path) -> PathBuf {
+    let env: &BTreeMap<String, String> = &program.env;
+    let text = format!("1\0{:?}\0{platform}\0{arguments:?}\0{env:?}", program.directory);
+    let name = program.directory.file_name().unwrap_or("program".as_ref());
+    work_dir.join("go").join(Digest::of(text.as_bytes()).short()).join(name)
+}
+
+/// Runs go.
+pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
+    if let Some(directory) = unit.output.parent() {
+        fs_err::create_dir_all(directory)?;
+    }
+    let command = Command::new(&unit.go, &unit.directory, unit.environment.clone())
+        .arg("build")
+        .args(["-p".to_owned(), context.jobs.to_string()])
+        .args(&unit.arguments)
+        .arg("-o")
+        .arg(&unit.output)
+        .arg(".");
+    context.note(format!("in {}: {command}", unit.directory.display()));
+    let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
+    let output = context.children.run(&command, &mut on_line)?;
+    if !output.status.success() {
+        return Err(CompileError::Failed {
+            tool: "go build",
+            platforms: vec![unit.platform],
+            status: describe_status(output.status),
+            tail: output.tail,
+        });
+    }
+    // A package that is no program is compiled too, to an archive.
+    let is_archive = {
+        let mut start = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(&unit.output)?, 8), &mut start)?;
+        start == b"!<arch>\n"
+    };
+    if is_archive {
+        fs_err::remove_file(&unit.output)?;
+        return Err(CompileError::NotMain(unit.directory.clone()));
+    }
+    let home = context.env.home();
+    let paths = [Some(unit.directory.as_path()), Some(context.work_dir), home.as_deref()];
+    let found = artifact::search(&unit.output, &LocalPaths::new(paths.into_iter().flatten()))?;
+    let mut artifacts = Vec::new();
+    for (binary, name) in &unit.binaries {
+        for path in &found {
+            context.warn(format!(
+                "{name} for {} holds a path of this machine, so it is not the same elsewhere: {path}",
+                unit.platform
+            ));
+        }
+        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: unit.output.clone() });
+    }
+    Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(ldflags: &[&str], expected: &str) {
+        let program = GoProgram {
+            directory: "/m".into(),
+            ldflags: ldflags.iter().map(|flag| (*flag).to_owned()).collect(),
+            tags: vec!["netgo".to_owned(), "x".to_owned()],
+            env: BTreeMap::new(),
+        };
+        let arguments = match arguments(&program) {
+            Ok(arguments) => arguments.join(" "),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(arguments, expected);
+    }
+
+    #[test]
+    fn a_value_of_a_linker_flag_stays_one_value() {
+        check(
+            &["-s", "-w", "-X main.version=1.0 -linkmode=external"],
+            "-trimpath -buildvcs=false -ldflags=-s -w -X 'main.version=1.0 -linkmode=external' -tags=netgo,x",
+        );
+        check(&["-X a=it's"], "-trimpath -buildvcs=false -ldflags=-X \"a=it's\" -tags=netgo,x");
+        check(&["-X a='\""], "the linker flag `-X a='\"` holds both kinds of quotation marks, which Go cannot take");
+        check(&[], "-trimpath -buildvcs=false -tags=netgo,x");
+    }
+}

@@ -1,0 +1,11 @@
+//! Rust: what cargo and rustc say, what the user has configured, and calling them.
+
+pub(super) mod build;
+pub(super) mod compiler;
+pub(super) mod config;
+mod flags;
+pub(super) mod linker;
+pub(super) mod package;
+pub mod wrapper;
+
+pub(super) use flags::{remaps, salt};

@@ -1,0 +1,85 @@
+use builder::check::elf::check_program;
+use builder::toolchain::{CompileRequest, Program};
+use oci_layout::Digest;
+
+use crate::support::{Machine, go, host, run};
+
+const MODULE: &[(&str, &str)] = &[
+    ("go.mod", "module example.com/agent\n\ngo 1.22\n"),
+    (
+        "cmd/agent/main.go",
+        "package main\n\nimport (\n\t\"os\"\n\n\t\"example.com/agent/words\"\n)\n\nvar version = \"none\"\n\nfunc main() { os.Stdout.WriteString(words.Hello + \" \" + version + \"\\n\") }\n",
+    ),
+    ("words/words.go", "package words\n\nconst Hello = \"hello\"\n"),
+];
+
+fn agent(machine: &Machine, platform: &str) -> CompileRequest {
+    go(&machine.checkout().join("cmd/agent"), platform)
+}
+
+#[test]
+fn one_module_for_every_platform_and_the_same_bytes_elsewhere() {
+    let mut digests = Vec::new();
+    for depth in ["a", "another/place"] {
+        let machine = Machine::new(depth);
+        machine.write(MODULE);
+        let all = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x"];
+        let requests: Vec<_> = all.iter().map(|platform| agent(&machine, platform)).collect();
+        let units = machine.survey(&requests).unwrap();
+        assert_eq!(units.len(), all.len());
+        let mut of_this = Vec::new();
+        for unit in &units {
+            let compiled = machine.compile(unit).unwrap();
+            let artifact = &compiled.artifacts[0];
+            assert!(check_program("/agent", &artifact.path, artifact.platform).unwrap().is_static());
+            of_this.push((artifact.platform, Digest::of(&fs_err::read(&artifact.path).unwrap())));
+        }
+        assert_eq!(machine.record.warnings(), [""; 0]);
+        digests.push(of_this);
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn linker_flags_with_blanks_arrive_and_nothing_is_linked_twice() {
+    let machine = Machine::new("m");
+    machine.write(MODULE);
+    let mut request = agent(&machine, host().target().platform);
+    if let Program::Go(program) = &mut request.program {
+        program.ldflags = vec!["-s".to_owned(), "-X main.version=1 of 2".to_owned()];
+    }
+    let program = machine.build(&request);
+    assert_eq!(run(&program), "hello 1 of 2\n");
+    use std::os::unix::fs::MetadataExt as _;
+    let before = fs_err::metadata(&program).unwrap().ino();
+    machine.build(&request);
+    assert_eq!(fs_err::metadata(&program).unwrap().ino(), before);
+}
+
+#[test]
+fn a_library_is_no_program_and_errors_are_shown() {
+    let machine = Machine::new("m");
+    machine.write(MODULE);
+    let units = machine.survey(&[go(&machine.checkout().join("words"), "linux/arm64")]).unwrap();
+    assert_eq!(
+        machine.compile(&units[0]).unwrap_err(),
+        "ROOT/checkout/words is not a program: its package is not `main`"
+    );
+    assert_eq!(
+        machine.survey(&[go(&machine.checkout(), "linux/arm64")]).unwrap_err(),
+        "/agent cannot be built: there is no Go file in ROOT/checkout"
+    );
+    machine.write(&[("cmd/agent/more.go", "package main\n\nvar x int = \"\"\n")]);
+    let units = machine.survey(&[agent(&machine, "linux/arm64")]).unwrap();
+    assert_eq!(machine.compile(&units[0]).unwrap_err(), "go build failed for linux/arm64 (exit code 1)");
+    assert!(machine.record.output().contains("more.go:3"), "{}", machine.record.output());
+}
+
+#[test]
+fn without_a_home_it_works_too() {
+    let mut machine = Machine::new("m");
+    machine.write(MODULE);
+    machine.env.set("HOME", "/nonexistent");
+    machine.env.set("GOCACHE", machine.env.get("GOCACHE").unwrap().to_owned());
+    machine.build(&agent(&machine, "linux/arm64"));
+}

@@ -1,0 +1,166 @@
+//! Tools in a PATH of the test's own, each in turn not there.
+
+use builder::target::Libc;
+use builder::toolchain::{CompileRequest, Linkage};
+
+use crate::support::{Machine, go, host, os, rust, script, which};
+
+const ALL: [&str; 5] = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x", "linux/ppc64le"];
+
+/// A machine with fake tools alone: cargo and rustc that have two standard libraries, linkers
+/// that have a C library, a system with apt.
+fn machine(tools: &[&str]) -> Machine {
+    let mut machine = Machine::new("m");
+    let bin = machine.root.join("bin");
+    let toolchain = machine.root.join("toolchains/stable-x86_64-unknown-linux-gnu");
+    for triple in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "s390x-unknown-linux-gnu"] {
+        let libraries = toolchain.join("lib/rustlib").join(triple).join("lib");
+        fs_err::create_dir_all(&libraries).unwrap();
+        fs_err::write(libraries.join("libstd-0.rlib"), "").unwrap();
+    }
+    for tool in tools {
+        let text = match *tool {
+            "rustc" => format!(
+                "case \"$*\" in -vV) echo 'rustc 1.95.0'; echo 'host: x86_64-unknown-linux-gnu';; *) echo {};; esac",
+                toolchain.display()
+            ),
+            "cargo" => format!("exec {} \"$@\"", which("cargo").unwrap().display()),
+            "rustup" => "echo 'stable-x86_64-unknown-linux-gnu (default)'".to_owned(),
+            "apt-get" | "apt-cache" | "go" => String::new(),
+            "bare-gcc" => "echo crt1.o".to_owned(),
+            _ => "echo /usr/lib/$1".to_owned(),
+        };
+        script(&bin.join(tool), &text);
+    }
+    // Without rustc on PATH the real cargo does not start; it is told where one is.
+    machine.env.set("PATH", os(&format!("{}:/usr/bin:/bin", bin.display())));
+    machine.write(&[
+        ("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+        ("src/main.rs", "fn main() {}"),
+        ("agent/go.mod", "module example.com/agent\n"),
+        ("agent/main.go", "package main\n\nfunc main() {}\n"),
+    ]);
+    machine
+}
+
+fn requests(machine: &Machine) -> Vec<CompileRequest> {
+    let mut requests = Vec::new();
+    for platform in ALL {
+        let mut request = rust(&machine.checkout());
+        request.platform = platform.parse().unwrap();
+        requests.push(request);
+        requests.push(go(&machine.checkout().join("agent"), platform));
+    }
+    requests
+}
+
+#[test]
+fn compilers_that_are_not_there() {
+    if which("apt-get").is_some_and(|path| path.starts_with("/usr/bin")) && which("cargo").is_some() {
+        let mut machine = machine(&[]);
+        machine.env.set("PATH", machine.root.join("bin"));
+        let error = machine.survey(&requests(&machine)).unwrap_err();
+        assert_eq!(
+            error,
+            "this machine lacks what the build needs:
+  for linux/amd64, linux/arm/v7, linux/arm64, linux/ppc64le, linux/s390x: `cargo` is not on PATH
+    install Rust with rustup: https://rustup.rs
+  for linux/amd64, linux/arm/v7, linux/arm64, linux/ppc64le, linux/s390x: `go` is not on PATH
+    install Go: https://go.dev/doc/install"
+        );
+    }
+}
+
+#[test]
+fn libraries_linkers_and_c_libraries_in_one_report() {
+    let tools = ["cargo", "rustc", "rustup", "go", "cc", "apt-get", "apt-cache"];
+    let mut machine = machine(&tools);
+    machine.env.set("PATH", machine.root.join("bin"));
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
+    script(&machine.root.join("bin/s390x-linux-gnu-gcc"), "echo crt1.o");
+    let error = machine.survey(&requests(&machine)).unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "this machine lacks what the build needs:
+  for linux/arm64: the linker aarch64-linux-gnu-gcc is not on PATH
+    {sudo}apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+  for linux/arm/v7: Rust's standard library for armv7-unknown-linux-gnueabihf is not installed
+    rustup target add armv7-unknown-linux-gnueabihf
+  for linux/s390x: s390x-linux-gnu-gcc has no C library to link with (crt1.o)
+    {sudo}apt-get install gcc-s390x-linux-gnu libc6-dev-s390x-cross
+  for linux/ppc64le: Rust's standard library for powerpc64le-unknown-linux-gnu is not installed
+    rustup target add powerpc64le-unknown-linux-gnu"
+        )
+    );
+}
+
+#[test]
+fn a_static_program_is_helped_with_the_least() {
+    let mut machine = machine(&["cargo", "rustc", "rustup", "cc", "apt-get"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    let lld = machine.root.join("toolchains/stable-x86_64-unknown-linux-gnu/lib/rustlib/x86_64-unknown-linux-gnu/bin");
+    script(&lld.join("rust-lld"), "");
+    let ask = |platform: &str| {
+        let mut request = rust(&machine.checkout());
+        request.platform = platform.parse().unwrap();
+        request.linkage = Linkage::Static;
+        machine.survey(&[request]).map(|units| match &units[0] {
+            builder::toolchain::CompileUnit::Rust(unit) => unit.targets[0].triple.clone(),
+            builder::toolchain::CompileUnit::Go(_) => unreachable!(),
+        })
+    };
+    assert_eq!(ask("linux/amd64").unwrap(), "x86_64-unknown-linux-gnu", "there is no musl, but glibc as an archive");
+    let error = ask("linux/arm64").unwrap_err();
+    assert!(error.ends_with("rustup target add aarch64-unknown-linux-musl"), "{error}");
+    // With musl's standard library nothing else is needed.
+    let libraries = lld.parent().unwrap().parent().unwrap().join("aarch64-unknown-linux-musl/lib");
+    fs_err::create_dir_all(&libraries).unwrap();
+    fs_err::write(libraries.join("libstd-0.rlib"), "").unwrap();
+    assert_eq!(ask("linux/arm64").unwrap(), "aarch64-unknown-linux-musl");
+    // musl is tier 3 for s390x: never advised.
+    let error = ask("linux/s390x").unwrap_err();
+    assert!(error.contains("s390x-linux-gnu-gcc") && !error.contains("rustup"), "{error}");
+}
+
+#[test]
+fn musl_that_the_base_wants_and_rust_does_not_have() {
+    let mut machine = machine(&["cargo", "rustc", "rustup", "cc"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    let mut request = rust(&machine.checkout());
+    request.linkage = Linkage::Dynamic(Libc::Musl);
+    for (platform, expected) in [
+        ("linux/mips64le", "Rust has no target with musl for this platform"),
+        ("linux/s390x", "rustup has none either: leave linux/s390x out"),
+    ] {
+        request.platform = platform.parse().unwrap();
+        let error = machine.survey(std::slice::from_ref(&request)).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_linker_of_the_users_that_is_not_there_is_named_with_its_origin() {
+    let machine = machine(&["cargo", "rustc", "cc"]);
+    machine.write(&[(".cargo/config.toml", "[target.aarch64-unknown-linux-gnu]\nlinker = \"tools/ld\"\n")]);
+    let mut request = rust(&machine.checkout());
+    request.platform = "linux/arm64".parse().unwrap();
+    let error = machine.survey(std::slice::from_ref(&request)).unwrap_err();
+    assert_eq!(
+        error,
+        "this machine lacks what the build needs:
+  for linux/arm64: the linker ROOT/checkout/tools/ld, named by target.aarch64-unknown-linux-gnu.linker in ROOT/checkout/.cargo/config.toml, is not there
+    install it, or correct the setting"
+    );
+    script(&machine.checkout().join("tools/ld"), "");
+    assert!(machine.survey(&[request]).is_ok());
+    assert_eq!(host().target().goarch.len(), 5);
+}
+
+#[test]
+fn a_compiler_that_does_not_work_is_quoted() {
+    let machine = machine(&["cargo", "cc"]);
+    script(&machine.root.join("bin/rustc"), "echo 'error: toolchain 1.2.3 is not installed' >&2; exit 1");
+    let error = machine.survey(&[rust(&machine.checkout())]).unwrap_err();
+    assert!(error.contains("bin/rustc does not work here: error: toolchain 1.2.3 is not installed"), "{error}");
+}

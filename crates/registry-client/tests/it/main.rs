@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod download_faults;
 mod manifests;
 mod publishing;
 mod support;
 mod transfers;
+mod upload_faults;

@@ -68,7 +68,6 @@ pub(crate) async fn push(client: &Client, repository: &Repository, bytes: &Bytes
 }
 
 /// An error with its causes, as a user sees it.
-#[allow(dead_code)]
 pub(crate) fn text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

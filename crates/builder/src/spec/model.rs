@@ -3,12 +3,13 @@
 //! Texts that may hold `${…}` stay [`Template`]s: the same file is rendered once for each
 //! platform. Values that a later step may complain about keep their [`Place`] in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 use registry_client::{Reference, Repository};
 
-use super::place::Placed;
+use super::place::{Placed, Sources};
 use super::template::Template;
 use crate::target::{Libc, TargetPlatform};
 
@@ -19,6 +20,8 @@ pub struct BuildSpec {
     pub file: PathBuf,
     /// The directory that relative paths start from.
     pub directory: PathBuf,
+    /// The texts that places point into.
+    pub sources: Sources,
     /// Repository that the image is pushed to.
     pub image: Option<Placed<Repository>>,
     /// Tags, in order; never empty (`latest` by default).
@@ -27,6 +30,8 @@ pub struct BuildSpec {
     pub platforms: Vec<Placed<TargetPlatform>>,
     /// What the image stands on.
     pub base: BaseSpec,
+    /// Variables of the environment that templates may read.
+    pub env: Vec<String>,
     /// Programs.
     pub binaries: Vec<Placed<BinarySpec>>,
     /// Copied files and trees.
@@ -98,11 +103,12 @@ pub struct BinarySpec {
     /// Permission bits; 0755 by default.
     pub mode: u32,
     /// Owner; root by default.
-    pub owner: Owner,
+    pub owner: Placed<Owner>,
 }
 
 /// Where a program comes from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "an image has a handful of them")]
 pub enum BinarySource {
     /// `cargo build`.
     Rust(RustSpec),
@@ -142,10 +148,47 @@ pub struct RustSpec {
     pub libc: Option<Libc>,
     /// Linking, where the file decides.
     pub link: Option<Link>,
+    /// The newest glibc that the program may need; the base's own where the file says nothing.
+    pub glibc: Option<Placed<GlibcVersion>>,
     /// `-C target-cpu`.
     pub target_cpu: Option<String>,
     /// Variables for cargo.
-    pub env: BTreeMap<String, Template>,
+    pub env: BTreeMap<String, Placed<Template>>,
+}
+
+impl RustSpec {
+    /// A binary of the package at `path`, with nothing else said.
+    pub fn new(path: Placed<PathBuf>) -> Self {
+        Self {
+            path,
+            package: None,
+            bin: None,
+            features: Vec::new(),
+            default_features: true,
+            all_features: false,
+            profile: "release".to_owned(),
+            libc: None,
+            link: None,
+            glibc: None,
+            target_cpu: None,
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+/// A version of glibc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GlibcVersion {
+    /// Always 2 so far.
+    pub major: u32,
+    /// The part behind the dot.
+    pub minor: u32,
+}
+
+impl fmt::Display for GlibcVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
 /// A main package of a Go module.
@@ -154,11 +197,18 @@ pub struct GoSpec {
     /// Directory of the package, relative to the build file.
     pub path: Placed<PathBuf>,
     /// `-ldflags`, each a word.
-    pub ldflags: Vec<Template>,
+    pub ldflags: Vec<Placed<Template>>,
     /// `-tags`.
     pub tags: Vec<String>,
     /// Variables for go.
-    pub env: BTreeMap<String, Template>,
+    pub env: BTreeMap<String, Placed<Template>>,
+}
+
+impl GoSpec {
+    /// The package at `path`, with nothing else said.
+    pub fn new(path: Placed<PathBuf>) -> Self {
+        Self { path, ldflags: Vec::new(), tags: Vec::new(), env: BTreeMap::new() }
+    }
 }
 
 /// A user and group, each by name or number.
@@ -189,7 +239,7 @@ pub struct FileSpec {
     /// Permission bits of files; by default from the source, reduced to 0644 or 0755.
     pub mode: Option<u32>,
     /// Owner; root by default.
-    pub owner: Owner,
+    pub owner: Placed<Owner>,
     /// Glob patterns, relative to `from`, of what is left out.
     pub exclude: Vec<Placed<String>>,
 }
@@ -211,7 +261,7 @@ pub struct DirectorySpec {
     /// Permission bits; 0755 by default.
     pub mode: u32,
     /// Owner; root by default.
-    pub owner: Owner,
+    pub owner: Placed<Owner>,
 }
 
 /// A user that is added to passwd and group.
@@ -242,8 +292,8 @@ pub struct ConfigSpec {
     pub env: BTreeMap<String, Placed<Template>>,
     /// Working directory.
     pub workdir: Option<Placed<Template>>,
-    /// Ports, as `80/tcp`, added to the base's.
-    pub expose: Vec<String>,
+    /// Ports, each as `80/tcp`, added to the base's. Ranges are written out.
+    pub expose: BTreeSet<String>,
     /// Volumes, added to the base's.
     pub volumes: Vec<Placed<Template>>,
     /// Signal that stops the program.

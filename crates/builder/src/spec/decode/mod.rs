@@ -1,0 +1,228 @@
+//! From nodes of the right shape to the values of the model. All mistakes are collected: a value
+//! that is wrong is left out, and the next one is read.
+
+mod base;
+mod binaries;
+mod clashes;
+mod config;
+mod content;
+mod path;
+mod values;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::diagnostic::Sink;
+use super::model::BuildSpec;
+use super::place::{Place, Placed, Sources};
+use super::problem::Problem;
+use super::schema::{self, Section};
+use super::template::Template;
+use super::yaml::{Entry, Node, Scalar, Value};
+use super::{Overrides, shape};
+use crate::target::TargetPlatform;
+
+pub(super) use path::destination;
+
+/// What decoding one file needs to know and to fill.
+pub(super) struct Decoder<'a> {
+    sink: &'a mut Sink,
+    /// Names that `${env.…}` may use.
+    env: Vec<Placed<String>>,
+    /// Settings that run programs are let through.
+    allow_exec: bool,
+}
+
+/// A section's entries, read by key.
+struct Fields<'n> {
+    section: &'static Section,
+    entries: &'n [Entry],
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'n> Fields<'n> {
+    fn of(node: &'n Node, section: &'static Section) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) => Some(Self { section, entries, asked: RefCell::default() }),
+            _ => None,
+        }
+    }
+
+    fn get(&self, name: &'static str) -> Option<&'n Node> {
+        debug_assert!(self.section.key(name).is_some(), "{name} is not in the table of {}", self.section.name);
+        if cfg!(debug_assertions) {
+            self.asked.borrow_mut().push(name);
+        }
+        self.entries.iter().find(|entry| &*entry.key == name).map(|entry| &entry.node)
+    }
+
+    fn items(&self, name: &'static str) -> &'n [Node] {
+        self.get(name).map_or(&[], items)
+    }
+}
+
+/// Every key of the table is read, or the table promises what nothing does.
+#[cfg(debug_assertions)]
+impl Drop for Fields<'_> {
+    fn drop(&mut self) {
+        let asked = self.asked.borrow();
+        let missed = self.section.names().find(|name| !asked.contains(name));
+        debug_assert!(missed.is_none() || std::thread::panicking(), "{}: {missed:?} is not decoded", self.section.name);
+    }
+}
+
+fn scalar(node: &Node) -> Option<&Scalar> {
+    match &node.value {
+        Value::Scalar(scalar) => Some(scalar),
+        _ => None,
+    }
+}
+
+fn items(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => &[],
+    }
+}
+
+fn entries(node: &Node) -> &[Entry] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+/// The build file at `root`. None only where something was reported.
+pub(super) fn build_file(
+    root: &Node,
+    file: &Path,
+    sources: Sources,
+    overrides: &Overrides,
+    sink: &mut Sink,
+) -> Option<BuildSpec> {
+    let before = sink.list.len();
+    shape::check(root, &schema::Kind::Section(&schema::ROOT), shape::Trail::Top, sink);
+    let fields = Fields::of(root, &schema::ROOT)?;
+    let _ = fields.get("version");
+    let mut decoder = Decoder { sink, env: Vec::new(), allow_exec: overrides.allow_exec };
+    decoder.env = decoder.env_names(fields.items("env"));
+
+    let image = fields.get("image").and_then(|node| decoder.repository(node));
+    let tags = decoder.tags(fields.items("tags"));
+    let platforms = decoder.platforms(fields.items("platforms"), overrides);
+    let base = decoder.base(fields.get("base"), &platforms);
+    let binaries = decoder.each(fields.items("binaries"), Decoder::binary);
+    let files = decoder.each(fields.items("files"), Decoder::file);
+    let links = decoder.each(fields.items("links"), Decoder::link);
+    let directories = decoder.each(fields.items("directories"), Decoder::directory);
+    let users = decoder.users(fields.items("users"));
+    let config = fields.get("config").map(|node| decoder.config(node)).unwrap_or_default();
+    let labels = decoder.labels(fields.get("labels"));
+    let annotations = decoder.labels(fields.get("annotations"));
+
+    let mut spec = BuildSpec {
+        file: file.to_owned(),
+        directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
+        sources,
+        image,
+        tags,
+        platforms,
+        base: base?,
+        env: decoder.env.into_iter().map(|name| name.value).collect(),
+        binaries,
+        files,
+        links,
+        directories,
+        users,
+        config,
+        labels,
+        annotations,
+    };
+    if !overrides.tags.is_empty() {
+        spec.tags = overrides.tags.iter().map(|tag| Placed::implied(Template::literal(&tag.to_string()))).collect();
+    }
+    if let Some(image) = &overrides.image {
+        spec.image = Some(Placed::implied(image.clone()));
+    }
+    // Who misspelt a path should not also read that two paths clash.
+    if sink.list.len() == before {
+        clashes::check(&spec, sink);
+    }
+    Some(spec)
+}
+
+impl Decoder<'_> {
+    fn problem(&mut self, problem: Problem, place: impl Into<Option<Place>>) {
+        self.sink.problem(problem, place);
+    }
+
+    /// Every node that can be decoded, with its place.
+    fn each<T>(&mut self, nodes: &[Node], decode: fn(&mut Self, &Node) -> Option<T>) -> Vec<Placed<T>> {
+        nodes.iter().filter_map(|node| Some(Placed::at(decode(self, node)?, node.place))).collect()
+    }
+
+    /// A free map from names to texts.
+    fn table(&mut self, node: Option<&Node>, check_name: fn(&mut Self, &Entry)) -> BTreeMap<String, Placed<Template>> {
+        let mut table = BTreeMap::new();
+        for entry in node.map_or(&[][..], entries) {
+            check_name(self, entry);
+            if let Some(value) = self.template(&entry.node) {
+                table.insert(entry.key.to_string(), value);
+            }
+        }
+        table
+    }
+
+    fn labels(&mut self, node: Option<&Node>) -> BTreeMap<String, Placed<Template>> {
+        self.table(node, |decoder, entry| {
+            let reason = match &*entry.key {
+                "" => "it is empty",
+                key if key.chars().any(char::is_control) => "it holds a control character",
+                _ => return,
+            };
+            decoder.problem(Problem::LabelName { name: shape::clip(&entry.key), reason }, entry.key_place);
+        })
+    }
+
+    fn env_names(&mut self, nodes: &[Node]) -> Vec<Placed<String>> {
+        self.each(nodes, |decoder, node| {
+            let name = &scalar(node)?.text;
+            if !super::variable::is_env_name(name) {
+                let reason = "it has other characters than letters, digits and `_`, or begins with a digit";
+                decoder.problem(Problem::EnvName { name: shape::clip(name), reason }, node.place);
+                return None;
+            }
+            Some(name.to_string())
+        })
+    }
+
+    /// Sorted and without doubles; what the command line says replaces what the file says.
+    fn platforms(&mut self, nodes: &[Node], overrides: &Overrides) -> Vec<Placed<TargetPlatform>> {
+        let mut platforms: Vec<Placed<TargetPlatform>> = Vec::new();
+        for node in nodes {
+            let Some(platform) = scalar(node).and_then(|scalar| self.platform(&scalar.text, node.place)) else {
+                continue;
+            };
+            match platforms.iter().find(|known| known.value == platform) {
+                Some(first) => {
+                    let problem = Problem::PlatformTwice { platform: platform.to_string(), first: first.place };
+                    self.problem(problem, node.place);
+                }
+                None => platforms.push(Placed::at(platform, node.place)),
+            }
+        }
+        let implied = |platform: TargetPlatform| {
+            let written = platforms.iter().find(|known| known.value == platform);
+            written.cloned().unwrap_or(Placed::implied(platform))
+        };
+        if !overrides.platforms.is_empty() {
+            platforms = overrides.platforms.iter().copied().map(implied).collect();
+        } else if platforms.is_empty() {
+            platforms = ["linux/amd64", "linux/arm64"].iter().filter_map(|it| it.parse().ok()).map(implied).collect();
+        }
+        platforms.sort();
+        platforms.dedup();
+        platforms
+    }
+}

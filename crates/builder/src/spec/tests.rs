@@ -1,0 +1,276 @@
+//! Whole files: what is understood, and every message with its place.
+
+use super::model::{BaseSource, BinarySource, Id, LayoutSelect};
+use super::*;
+
+/// What `text` is answered with: nothing, or messages.
+#[track_caller]
+fn check(text: &str, expect: &str) {
+    check_with(text, &Overrides::default(), expect);
+}
+
+#[track_caller]
+fn check_with(text: &str, overrides: &Overrides, expect: &str) {
+    let shown = parse(Path::new("f"), text, overrides).err().map(|it| it.to_string()).unwrap_or_default();
+    assert_eq!(shown.trim(), expect.trim(), "\n--- got:\n{shown}\n---");
+}
+
+fn good(text: &str) -> BuildSpec {
+    parse(Path::new("dir/build.yaml"), text, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+const WHOLE: &str = r#"
+version: 1
+image: registry.example.com/team/trow
+tags: ["${git.tag}", latest, 1.10]
+platforms: [linux/s390x, linux/amd64, linux/arm64/v8, linux/arm/v7]
+base: {default: "docker.io/library/debian:bookworm-slim", linux/s390x: "oci:bases/s390x:v1"}
+env: [BUILD]
+binaries:
+  - rust: {path: ., package: trow, bin: trow, features: [sqlite], profile: dist, libc: gnu, glibc: "2.31"}
+    to: /usr/bin/trow
+  - go: {path: ./cmd/agent, ldflags: [-s, -w, "-X main.version=${git.describe}"], tags: [netgo]}
+    to: /usr/bin/agent
+  - file: prebuilt/${platform.arch}${platform.variant}/helper
+    to: /usr/bin/helper
+    mode: "4755"
+    owner: trow:0
+files:
+  - {from: config/, to: /etc/trow/, mode: "0644", owner: "0:0", exclude: ["*.bak"]}
+links:
+  - {path: /usr/local/bin/trow, to: ../../bin/trow}
+directories:
+  - {path: /data/, owner: trow, mode: "0750"}
+users:
+  - {name: trow, uid: 2000, gid: 2001, home: /data}
+config:
+  user: 2000
+  entrypoint: [/usr/bin/trow]
+  cmd: []
+  env: {RUST_LOG: info, PORT: 8000, PRICE: 5$$}
+  workdir: /data
+  expose: [8000/tcp, 9000, 9001-9002/udp]
+  volumes: [/data]
+  stop-signal: SIGTERM
+labels: {version: 1.10}
+annotations: {org.opencontainers.image.source: "https://example.com/trow"}
+"#;
+
+#[test]
+fn the_whole_file_is_understood() {
+    let spec = good(WHOLE);
+    assert_eq!(spec.directory, Path::new("dir"));
+    assert_eq!(spec.image.as_ref().unwrap().value.to_string(), "registry.example.com/team/trow");
+    let tags: Vec<&str> = spec.tags.iter().map(|tag| tag.value.text()).collect();
+    assert_eq!(tags, ["${git.tag}", "latest", "1.10"]);
+    let platforms: Vec<String> = spec.platforms.iter().map(|it| it.value.to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm/v7", "linux/arm64", "linux/s390x"]);
+    assert_eq!(spec.platforms[0].place.unwrap().to_string(), "5:26");
+    let select = Some(LayoutSelect::Tag("v1".to_owned()));
+    let layout = BaseSource::Layout { directory: "bases/s390x".into(), select };
+    assert_eq!(spec.base.of(spec.platforms[3].value).value, layout);
+    assert!(matches!(spec.base.of(spec.platforms[0].value).value, BaseSource::Registry(_)));
+    let BinarySource::Rust(rust) = &spec.binaries[0].value.source else { panic!() };
+    assert_eq!((rust.profile.as_str(), rust.features.as_slice()), ("dist", &["sqlite".to_owned()][..]));
+    assert_eq!(rust.glibc.as_ref().unwrap().value.to_string(), "2.31");
+    let helper = &spec.binaries[2].value;
+    assert_eq!(helper.mode, 0o4755);
+    assert_eq!(helper.owner.value.user, Some(Id::Name("trow".to_owned())));
+    let facts = Facts::default();
+    let values = Variables { platform: Some(spec.platforms[1].value), facts: &facts };
+    let BinarySource::File(file) = &helper.source else { panic!() };
+    assert_eq!(render(file, &values).unwrap(), "prebuilt/armv7/helper");
+    let data = render_destination(&spec.directories[0].value.path, &values).unwrap();
+    assert_eq!((data.path.as_str(), data.below), ("/data", true));
+    assert_eq!(spec.users[0].value.gid, 2001);
+    let expose: Vec<&String> = spec.config.expose.iter().collect();
+    assert_eq!(expose, ["8000/tcp", "9000/tcp", "9001/udp", "9002/udp"]);
+    assert_eq!(spec.config.env["PORT"].value.text(), "8000");
+    assert_eq!(render(&spec.config.env["PRICE"], &values).unwrap(), "5$");
+    assert_eq!(spec.config.cmd, Some(vec![]));
+    assert_eq!(spec.labels["version"].value.text(), "1.10");
+    let error = render(&spec.tags[0], &values).unwrap_err();
+    assert_eq!(error.message, "`${git.tag}` has no value: the commit has no tag");
+    assert_eq!(error.place().unwrap().to_string(), "4:9");
+}
+
+#[test]
+fn the_smallest_file_has_defaults() {
+    let spec = good("version: 1\nbinaries:\n  - rust: .\n    to: /app\n");
+    let platforms: Vec<String> = spec.platforms.iter().map(|it| it.value.to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(spec.base.default, Placed::implied(BaseSource::Static));
+    assert_eq!(spec.tags[0].value.text(), "latest");
+    assert_eq!(spec.binaries[0].value.mode, 0o755);
+    assert!(spec.config.entrypoint.is_none() && spec.image.is_none());
+}
+
+#[test]
+fn every_example_of_the_design_is_understood() {
+    good("version: 1\nbinaries:\n- go: ./cmd/agent\n  to: /app\n");
+    good("version: 1\nbase: scratch\n");
+    good("version: 1\nbase: oci:../bases\n");
+    good("version: 1\nconfig: {user: '0:0'}\n");
+    good("version: 1\nconfig: {user: 2000:2000}\n");
+    good("version: 1\nconfig: {env: &e {A: b}}\nlabels: *e\n");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    check(
+        r#"version: 1
+plattforms: [linux/amd64]
+tags: latest
+base: Not A Base
+binaries:
+  - rust: {path: ., featuers: [x]}
+    too: /app
+  - go: .
+    file: x
+    to: app
+config:
+  entrypont: [/app]
+  env: {A=B: c, D: "${platform.architecture}"}
+"#,
+        r#"
+f:2:1: error: unknown key `plattforms` in the build file (did you mean `platforms`?)
+f:3:7: error: `tags` must be a list, but is a text (expected a list)
+  hint: write `tags: ["latest"]`
+f:4:7: error: `Not A Base` is no base: `Not A Base` is not a repository: its name must be lower-case
+  hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
+f:6:5: error: an entry of `binaries` lacks the required key `to`
+f:6:21: error: unknown key `featuers` in `rust` (did you mean `features`?)
+f:7:5: error: unknown key `too` in an entry of `binaries` (did you mean `to`?)
+f:9:5: error: an entry of `binaries` can have only one of `rust`, `go` and `file`
+f:10:9: error: path `app` in the image is not absolute
+  hint: write an absolute path without `.` and `..`, such as `/usr/bin/app`
+f:12:3: error: unknown key `entrypont` in `config` (did you mean `entrypoint`?)
+f:13:9: error: `A=B` is no name of a variable: it holds a `=`
+f:13:23: error: unknown name `platform.architecture` in `${…}` (did you mean `platform.arch`?)
+"#,
+    );
+}
+
+#[test]
+fn i01_what_is_no_yaml_has_a_place() {
+    check("version: 1\ntags: [a\n", "f:2:7: error: not valid YAML: unclosed bracket '['");
+    check("- version: 1\n", "f:1:1: error: the build file must be a map, but is a list (expected a map)");
+    check(
+        "version: 1\nlabels: *nothing\ntags: x",
+        "f:2:9: error: there is no anchor `&nothing` before this alias\n\
+         f:3:7: error: `tags` must be a list, but is a text (expected a list)\n  hint: write `tags: [\"x\"]`",
+    );
+    check("version: 1\nlabels: &a {b: *a}\n", "f:2:16: error: the alias stands within the value that it names");
+}
+
+/// The message, without its hints, that `text` ends with.
+fn refused(text: &str) -> String {
+    let shown = parse(Path::new("f"), text, &Overrides::default()).unwrap_err().to_string();
+    shown.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn i01_bombs_are_refused_quickly() {
+    let started = std::time::Instant::now();
+    let mut bomb = "version: 1\nlabels:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let items = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("  a{level}: &a{level} [{items}]\n"));
+    }
+    assert!(refused(&bomb).starts_with("f:7:"), "{}", refused(&bomb));
+    assert!(refused(&bomb).ends_with("more than 100000 values once its aliases are expanded"));
+    let text = "x".repeat(500_000);
+    let texts = format!("version: 1\nlabels:\n  a: &a {text}\n  b: [{}]\n", vec!["*a"; 1000].join(", "));
+    assert!(refused(&texts).starts_with("f:4:") && refused(&texts).contains("4194304 bytes of text"));
+    assert_eq!(refused(&"x".repeat(100_000_000)), "f: error: the build file has 100000000 bytes, more than 1048576");
+    let deep = format!("version: 1\ntags: {}{}", "[".repeat(5000), "]".repeat(5000));
+    assert!(refused(&deep).ends_with("nested more than 32 deep"), "{}", refused(&deep));
+    let deep: String = (0..5000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    assert!(refused(&deep).contains("nested more than 32 deep") || refused(&deep).contains("more than 1048576"));
+    let nested: String = (1..60).map(|level| format!("  a{level}: &a{level} [*a{}]\n", level - 1)).collect();
+    assert!(refused(&format!("version: 1\nlabels:\n  a0: &a0 x\n{nested}")).ends_with("nested more than 32 deep"));
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
+#[test]
+fn i02_unknown_and_doubled_keys_are_refused() {
+    check(
+        "version: 1\nversion: 1\nconfig:\n  env: {A: 1, B: 2, A: 3}\nbinarys: []\n",
+        "f:2:1: error: the key `version` is there twice (here again)\n  1:1: first here\n\
+         f:4:21: error: the key `A` is there twice (here again)\n  4:9: first here\n\
+         f:5:1: error: unknown key `binarys` in the build file (did you mean `binaries`?)",
+    );
+}
+
+#[test]
+fn i03_destinations_outside_the_image_are_refused() {
+    for (to, expect) in [
+        ("../x", "path `../x` in the image is not absolute"),
+        (".", "path `.` in the image is not absolute"),
+        ("''", "`to` is empty"),
+        (r#""/a\0b""#, "`binaries[].to` holds a NUL character"),
+        ("/usr/../x", "path `/usr/../x` in the image has the component `..`"),
+        ("/", "`/` is the image's root directory; `to` needs a path below it"),
+        ("'${platform.os}/x'", "path `x/x` in the image is not absolute"),
+    ] {
+        let text = format!("version: 1\nbinaries:\n  - file: x\n    to: {to}\n");
+        assert_eq!(refused(&text), format!("f:4:9: error: {expect}"));
+    }
+}
+
+#[test]
+fn i10_destinations_that_would_delete_are_refused() {
+    assert!(refused("version: 1\nfiles: [{from: x, to: /a/.wh.b}]\n").contains("f:2:23: error: path `/a/.wh.b`"));
+}
+
+#[test]
+fn i11_two_sources_for_one_destination_are_refused() {
+    check(
+        "version: 1\nbinaries:\n  - {file: a, to: /a}\n  - {file: b, to: /a}\nfiles: [{from: c, to: /a/}]\n",
+        "f:4:19: error: two sources for `/a` in the image (here again)\n  3:19: first here\n\
+         f:5:23: error: `/a` lies below `/a`, which is a file\n  3:19: a file is put here",
+    );
+}
+
+#[test]
+fn i22_settings_that_run_programs_are_refused_unless_allowed() {
+    let text = "version: 1\nbinaries:\n  - rust: {path: ., env: {RUSTC_WRAPPER: /x}}\n    to: /a\n";
+    assert_eq!(refused(text), "f:3:42: error: `RUSTC_WRAPPER` runs a program of its own");
+    check_with(text, &Overrides { allow_exec: true, ..Overrides::default() }, "");
+}
+
+#[test]
+fn the_command_line_replaces_what_the_file_says() {
+    let set =
+        |list: &[&str]| Overrides { set: list.iter().map(|it| (*it).to_owned()).collect(), ..Overrides::default() };
+    let text = "version: 1\nbinaries:\n  - rust: .\n    to: /a\n";
+    let overrides = set(&[
+        "config.env.A=1",
+        "labels.org.example.x=a: b",
+        "tags=[a, b]",
+        "binaries[0].rust.profile=dev",
+        "base=scratch",
+        "version=1",
+    ]);
+    let spec = parse(Path::new("f"), text, &overrides).unwrap();
+    assert_eq!(spec.config.env["A"].value.text(), "1");
+    assert_eq!(spec.labels["org.example.x"].value.text(), "a: b");
+    assert_eq!(spec.tags.len(), 2);
+    let BinarySource::Rust(rust) = &spec.binaries[0].value.source else { panic!() };
+    assert_eq!((rust.path.value.to_str(), rust.profile.as_str()), (Some("."), "dev"));
+    check_with(
+        text,
+        &set(&["confg.env.A=1", "tags=[a b, c", "base=A B", "config.user", "tags.x=1", "config.workdir=x"]),
+        "--set:1:1: error: `confg.env.A=1` sets nothing: unknown key `confg`; did you mean `config`?
+  hint: write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`
+--set:1:6: error: not valid YAML: unclosed bracket '['
+--set:1:6: error: `A B` is no base: `A B` is not a repository: its name must be lower-case
+  hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
+--set:1:1: error: `config.user` sets nothing: there is no `=`
+  hint: write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`
+--set:1:1: error: `tags.x=1` sets nothing: `tags` is a list; write `tags[0]`
+  hint: write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`
+--set:1:16: error: path `x` in the image is not absolute
+  hint: write an absolute path without `.` and `..`, such as `/usr/bin/app`",
+    );
+}

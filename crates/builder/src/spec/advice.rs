@@ -35,6 +35,15 @@ impl Problem {
             Self::Signal { nearest, .. } => {
                 meant(diagnostic, &nearest).hint("write a name such as `SIGTERM`, or a number from 1 to 64")
             }
+            Self::Capability { nearest, .. } => meant(diagnostic, &nearest).hint("write it as `net_bind_service`"),
+            Self::AnnotationTarget { nearest, .. } => meant(diagnostic, &nearest)
+                .hint("valid are `index:NAME`, `manifest:NAME`, `descriptor:NAME` and `NAME` alone"),
+            Self::PlatformNotBuilt { .. } => diagnostic.hint("add it to `platforms`, or remove it here"),
+            Self::Carried { .. } => diagnostic.hint("`mab:ca-certificates` is the only one"),
+            Self::Duration { .. } => diagnostic.hint("write a number with its unit, such as `30s`, `1m30s` or `500ms`"),
+            Self::Date { .. } => {
+                diagnostic.hint("write a date as `2026-01-31T12:00:00Z`, seconds since 1970, or `${git.date}`")
+            }
             Self::DuplicateKey { first, .. } => diagnostic.label("here again").related(Some(first), "first here"),
             Self::PlatformTwice { first, .. }
             | Self::PathTwice { first, .. }

@@ -44,10 +44,31 @@ pub struct BuildSpec {
     pub users: Vec<Placed<UserSpec>>,
     /// How a container of the image runs.
     pub config: ConfigSpec,
+    /// What is taken over from the base's config.
+    pub inherit: InheritSpec,
     /// Labels of the config.
     pub labels: BTreeMap<String, Placed<Template>>,
-    /// Annotations of index and manifests.
-    pub annotations: BTreeMap<String, Placed<Template>>,
+    /// Annotations.
+    pub annotations: AnnotationsSpec,
+    /// Where the annotations go that mab finds out by itself.
+    pub infer: Infer,
+    /// Date of the image; [`super::render_date`] reads it.
+    pub created: Option<Placed<Template>>,
+    /// How layers are cut and compressed.
+    pub layers: LayersSpec,
+    /// Identifiers of checks whose finding is let through.
+    pub allow: Vec<Placed<String>>,
+    /// The whole spec for each platform that `per-platform` says something about, with that in
+    /// it. Ask with [`BuildSpec::of`].
+    pub per_platform: BTreeMap<TargetPlatform, BuildSpec>,
+}
+
+impl BuildSpec {
+    /// What holds for `platform`. Image, tags, platforms, date, layers and index annotations are
+    /// those of the spec itself.
+    pub fn of(&self, platform: TargetPlatform) -> &Self {
+        self.per_platform.get(&platform).unwrap_or(self)
+    }
 }
 
 /// The base of each platform.
@@ -104,6 +125,10 @@ pub struct BinarySpec {
     pub mode: u32,
     /// Owner; root by default.
     pub owner: Placed<Owner>,
+    /// File capabilities.
+    pub capabilities: Capabilities,
+    /// A file of the base may be there already.
+    pub replace: bool,
 }
 
 /// Where a program comes from.
@@ -232,16 +257,90 @@ pub enum Id {
 /// A file or tree of the context.
 #[derive(Clone, Debug)]
 pub struct FileSpec {
-    /// File or directory, relative to the build file. A directory's content is copied.
-    pub from: Placed<Template>,
+    /// Where it comes from.
+    pub from: FileSource,
     /// Path in the image; ends in `/` where the source keeps its name below it.
     pub to: Placed<Template>,
     /// Permission bits of files; by default from the source, reduced to 0644 or 0755.
     pub mode: Option<u32>,
+    /// Permission bits of directories below a copied one; 0755 by default.
+    pub directory_mode: Option<u32>,
     /// Owner; root by default.
     pub owner: Placed<Owner>,
     /// Glob patterns, relative to `from`, of what is left out.
     pub exclude: Vec<Placed<String>>,
+    /// File capabilities.
+    pub capabilities: Capabilities,
+    /// Files of the base may be there already.
+    pub replace: bool,
+}
+
+/// Where copied files come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileSource {
+    /// File or directory, relative to the build file. A directory's content is copied.
+    Path(Placed<Template>),
+    /// A pattern of paths, relative to the build file: [`FileSource::PATTERN`] signs are in it.
+    /// What matches keeps its path below the last directory that has none of them.
+    Pattern(Placed<Template>),
+    /// The CA certificates that mab carries, one file.
+    CaCertificates(Placed<()>),
+}
+
+impl FileSource {
+    /// What makes a pattern of a path. `[*]` is a star itself.
+    pub const PATTERN: &[char] = &['*', '?', '['];
+}
+
+/// A set of Linux capabilities, by number; written as permitted and effective.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// Names without `cap_`, in the order of their numbers (linux/capability.h).
+    pub const NAMES: &[&str] = &[
+        "chown",
+        "dac_override",
+        "dac_read_search",
+        "fowner",
+        "fsetid",
+        "kill",
+        "setgid",
+        "setuid",
+        "setpcap",
+        "linux_immutable",
+        "net_bind_service",
+        "net_broadcast",
+        "net_admin",
+        "net_raw",
+        "ipc_lock",
+        "ipc_owner",
+        "sys_module",
+        "sys_rawio",
+        "sys_chroot",
+        "sys_ptrace",
+        "sys_pacct",
+        "sys_admin",
+        "sys_boot",
+        "sys_nice",
+        "sys_resource",
+        "sys_time",
+        "sys_tty_config",
+        "mknod",
+        "lease",
+        "audit_write",
+        "audit_control",
+        "setfcap",
+        "mac_override",
+        "mac_admin",
+        "syslog",
+        "wake_alarm",
+        "block_suspend",
+        "audit_read",
+        "perfmon",
+        "bpf",
+        "checkpoint_restore",
+    ];
 }
 
 /// A symbolic link.
@@ -251,6 +350,8 @@ pub struct LinkSpec {
     pub path: Placed<Template>,
     /// What it points at, as written into the link.
     pub to: Placed<Template>,
+    /// A file or link of the base may be there already.
+    pub replace: bool,
 }
 
 /// A directory.
@@ -273,6 +374,10 @@ pub struct UserSpec {
     pub uid: u32,
     /// Group id; the uid by default.
     pub gid: u32,
+    /// Name of the group; the user's by default.
+    pub group: String,
+    /// Full name or the like.
+    pub comment: String,
     /// Home; `/` by default, made where it is named.
     pub home: Option<Placed<Template>>,
     /// Login shell; `/sbin/nologin` by default.
@@ -298,4 +403,138 @@ pub struct ConfigSpec {
     pub volumes: Vec<Placed<Template>>,
     /// Signal that stops the program.
     pub stop_signal: Option<String>,
+    /// Docker's health check.
+    pub healthcheck: Option<HealthcheckSpec>,
+}
+
+/// Docker's health check.
+#[derive(Clone, Debug)]
+pub enum HealthcheckSpec {
+    /// None, whatever the base has.
+    Off,
+    /// A program that ends with 0 while the container is well.
+    Check {
+        /// What is run.
+        test: HealthTest,
+        /// Between two checks, in nanoseconds.
+        interval: Option<i64>,
+        /// For one check.
+        timeout: Option<i64>,
+        /// Before failures count.
+        start_period: Option<i64>,
+        /// Between two checks during the start period.
+        start_interval: Option<i64>,
+        /// Failures in a row that make a container unhealthy.
+        retries: Option<u32>,
+    },
+}
+
+/// What a health check runs.
+#[derive(Clone, Debug)]
+pub enum HealthTest {
+    /// A program with its arguments.
+    Program(Vec<Placed<Template>>),
+    /// A command for the image's shell.
+    Shell(Placed<Template>),
+}
+
+/// What is taken over from the base's config. [`super::inherit`] does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InheritSpec {
+    /// Environment.
+    pub env: bool,
+    /// Working directory.
+    pub workdir: bool,
+    /// User.
+    pub user: bool,
+    /// Signal that stops the program.
+    pub stop_signal: bool,
+    /// Ports.
+    pub expose: bool,
+    /// Volumes.
+    pub volumes: bool,
+    /// The entrypoint rather than the first binary, where the file sets none.
+    pub entrypoint: bool,
+    /// The arguments; by default only with the entrypoint.
+    pub cmd: Option<bool>,
+    /// The health check; by default only with the entrypoint.
+    pub healthcheck: Option<bool>,
+    /// All labels, none, or by default those that are not about the base itself.
+    pub labels: Option<bool>,
+    /// Annotations of the base's manifest.
+    pub annotations: bool,
+}
+
+impl Default for InheritSpec {
+    fn default() -> Self {
+        Self {
+            env: true,
+            workdir: true,
+            user: true,
+            stop_signal: true,
+            expose: true,
+            volumes: true,
+            entrypoint: false,
+            cmd: None,
+            healthcheck: None,
+            labels: None,
+            annotations: false,
+        }
+    }
+}
+
+/// Annotations by what they are written to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnnotationsSpec {
+    /// Of the index.
+    pub index: BTreeMap<String, Placed<Template>>,
+    /// Of each platform's manifest.
+    pub manifest: BTreeMap<String, Placed<Template>>,
+    /// Of each manifest's descriptor in the index.
+    pub descriptor: BTreeMap<String, Placed<Template>>,
+}
+
+/// Where the annotations go that mab finds out by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Infer {
+    /// Into the annotations of index and manifests.
+    #[default]
+    Annotations,
+    /// Into annotations and labels.
+    Both,
+    /// Nowhere.
+    Off,
+}
+
+/// How layers are cut and compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayersSpec {
+    /// Compression.
+    pub compression: Compression,
+    /// Cut.
+    pub grouping: Grouping,
+}
+
+/// Compression of layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// What every registry and engine reads.
+    #[default]
+    Gzip,
+    /// Smaller and faster; engines since 2020 or so.
+    Zstd,
+    /// None.
+    Off,
+}
+
+/// How content is cut into layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grouping {
+    /// One for directories, links, users and files, then one for each binary.
+    #[default]
+    Binary,
+    /// One for directories, links, users and files, one for all binaries.
+    Kind,
+    /// One for everything.
+    Single,
 }

@@ -104,6 +104,16 @@ problems! {
     "glibc" ("`{found}` is no version of glibc") Glibc { found: String },
     "port" ("`{found}` is no port: {reason}") Port { found: String, reason: &'static str },
     "signal" ("`{found}` is no signal") Signal { found: String, nearest: Vec<String> },
+    "annotation-target" ("`{target}` is no target of an annotation") AnnotationTarget {
+        target: String, nearest: Vec<String>
+    },
+    "platform-not-built" ("`{platform}` is not among the platforms of this image") PlatformNotBuilt { platform: String },
+    "pattern-target" ("`{from}` can match several files, so `to` must end in `/`") PatternTarget { from: String },
+    "carried" ("mab carries nothing called `{name}`") Carried { name: String },
+    "capability" ("`{found}` is no capability") Capability { found: String, nearest: Vec<String> },
+    "duration" ("`{found}` is no duration: {reason}") Duration { found: String, reason: &'static str },
+    "date" ("`{found}` is no date") Date { found: String },
+    "passwd-field" ("`{what}` cannot hold {sign}") PasswdField { what: String, sign: &'static str },
     "exec-setting" ("`{name}` runs a program of its own{with}") ExecSetting { name: String, with: String },
     "override" ("`{text}` sets nothing: {reason}") Override { text: String, reason: String },
 }

@@ -1,13 +1,30 @@
 //! Templates with values, where a mistake is told with its place.
 
+use jiff::Timestamp;
 use oci_layout::ImagePath;
 
 use super::decode::destination;
 use super::diagnostic::Diagnostic;
 use super::place::Placed;
 use super::problem::Problem;
+use super::shape::clip;
 use super::template::Template;
 use super::variable::Variables;
+
+/// The date that `template` is with `values`: RFC 3339, or seconds since 1970.
+pub fn render_date(template: &Placed<Template>, values: &Variables<'_>) -> Result<Timestamp, Box<Diagnostic>> {
+    let text = render(template, values)?;
+    date(&text).ok_or_else(|| Box::new(Problem::Date { found: clip(&text) }.at(template.place)))
+}
+
+/// Reads a date from the year 1970 on; layers and Docker know none before.
+pub(super) fn date(text: &str) -> Option<Timestamp> {
+    let date = match text.parse::<i64>() {
+        Ok(seconds) => Timestamp::from_second(seconds).ok()?,
+        Err(_) => text.parse().ok()?,
+    };
+    (date >= Timestamp::UNIX_EPOCH).then_some(date)
+}
 
 /// Where something goes in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]

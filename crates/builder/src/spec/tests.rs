@@ -1,6 +1,6 @@
 //! Whole files: what is understood, and every message with its place.
 
-use super::model::{BaseSource, BinarySource, Id, LayoutSelect};
+use super::model::*;
 use super::*;
 
 /// What `text` is answered with: nothing, or messages.
@@ -273,4 +273,89 @@ fn the_command_line_replaces_what_the_file_says() {
 --set:1:16: error: path `x` in the image is not absolute
   hint: write an absolute path without `.` and `..`, such as `/usr/bin/app`",
     );
+}
+
+#[test]
+fn what_one_platform_needs_is_put_over_the_rest() {
+    let spec = good(
+        r#"version: 1
+platforms: [linux/amd64, linux/s390x]
+base: docker.io/library/debian
+binaries:
+  - {rust: ., to: /a}
+config: {env: {A: "1", B: "2"}, cmd: [x]}
+annotations: {org.x: all, "index:org.y": i, "manifest:org.x": "${platform}", "descriptor:org.z": d, org.p: "${platform}"}
+per-platform:
+  linux/s390x:
+    base: scratch
+    binaries:
+      - {file: prebuilt, to: /a}
+    config: {env: {B: "3"}}
+    annotations: {org.only: here}
+"#,
+    );
+    let (amd64, s390x) = (spec.platforms[0].value, spec.platforms[1].value);
+    assert!(matches!(spec.of(amd64).binaries[0].value.source, BinarySource::Rust(_)));
+    let other = spec.of(s390x);
+    assert!(matches!(other.binaries[0].value.source, BinarySource::File(_)));
+    assert_eq!(other.base.of(s390x).value, BaseSource::Scratch);
+    assert_eq!((other.config.env["A"].value.text(), other.config.env["B"].value.text()), ("1", "3"));
+    assert!(other.config.cmd.is_some());
+    assert!(other.annotations.manifest.contains_key("org.only") && !spec.annotations.manifest.contains_key("org.only"));
+    let keys = |map: &std::collections::BTreeMap<String, _>| map.keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&spec.annotations.index), "org.x org.y");
+    assert_eq!(keys(&spec.annotations.manifest), "org.p org.x");
+    assert_eq!(spec.annotations.manifest["org.x"].value.text(), "${platform}");
+    assert_eq!(keys(&spec.annotations.descriptor), "org.z");
+}
+
+#[test]
+fn a_mistake_in_one_platform_is_told_once_and_there() {
+    check(
+        "version: 1\ntags: [a b]\nper-platform:\n  linux/s390x: {base: A B}\n  linux/arm64: {confg: {}, tags: [x]}\n",
+        "f:2:8: error: `a b` is not a tag: write up to 128 letters, digits, `_`, `.` or `-`, not beginning with `.` or `-`
+f:4:3: error: `linux/s390x` is not among the platforms of this image
+  hint: add it to `platforms`, or remove it here
+f:4:23: error: `A B` is no base: `A B` is not a repository: its name must be lower-case
+  hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
+f:5:17: error: unknown key `confg` in `linux/arm64` (did you mean `config`?)
+f:5:28: error: unknown key `tags` in `linux/arm64`
+  hint: valid here: `base`, `binaries`, `files`, `links`, `directories`, `users`, `config`, `inherit`, `labels`, `annotations` and `allow`",
+    );
+}
+
+#[test]
+fn what_else_an_image_can_need() {
+    let spec = good(
+        r#"version: 1
+files:
+  - {from: "static/**/*.html", to: /srv/, directory-mode: "0700", replace: true}
+  - {from: "mab:ca-certificates", to: /etc/ssl/certs/ca-certificates.crt}
+binaries:
+  - {go: ., to: /a, capabilities: [net_bind_service, CAP_CHOWN]}
+users: [{name: app, uid: 5, group: staff, comment: An app}]
+config:
+  healthcheck: {test: [/a, check], interval: 1m30s, retries: 2}
+inherit: {cmd: true, labels: false}
+infer: both
+created: 2026-01-31T12:00:00+01:00
+layers: {compression: zstd, grouping: kind}
+allow: [glibc-version]
+"#,
+    );
+    assert!(matches!(&spec.files[0].value.from, FileSource::Pattern(_)));
+    assert!(matches!(&spec.files[1].value.from, FileSource::CaCertificates(_)));
+    assert_eq!(spec.files[0].value.directory_mode, Some(0o700));
+    assert_eq!(spec.binaries[0].value.capabilities, Capabilities(1 << 10 | 1));
+    assert_eq!((spec.users[0].value.group.as_str(), spec.users[0].value.comment.as_str()), ("staff", "An app"));
+    assert!(matches!(
+        &spec.config.healthcheck,
+        Some(HealthcheckSpec::Check { interval: Some(90_000_000_000), retries: Some(2), timeout: None, .. })
+    ));
+    assert_eq!((spec.inherit.cmd, spec.inherit.labels, spec.inherit.env), (Some(true), Some(false), true));
+    assert_eq!(spec.infer, Infer::Both);
+    assert_eq!((spec.layers.compression, spec.layers.grouping), (Compression::Zstd, Grouping::Kind));
+    let facts = Facts::default();
+    let values = Variables { platform: None, facts: &facts };
+    assert_eq!(render_date(spec.created.as_ref().unwrap(), &values).unwrap().to_string(), "2026-01-31T11:00:00Z");
 }

@@ -33,7 +33,9 @@ impl Decoder<'_> {
         let to = fields.get("to").and_then(|node| self.image_path(node, "to", PathUse::File));
         let mode = self.mode(fields.get("mode")).unwrap_or(0o755);
         let owner = self.owner_or_root(fields.get("owner"));
-        Some(BinarySpec { source: source?, to: to?, mode, owner })
+        let capabilities = self.capabilities(fields.items("capabilities"));
+        let replace = boolean(fields.get("replace")).unwrap_or(false);
+        Some(BinarySpec { source: source?, to: to?, mode, owner, capabilities, replace })
     }
 
     fn rust(&mut self, node: &Node) -> Option<RustSpec> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::binaries::boolean;
 use super::path::PathUse;
 use super::{Decoder, Fields, items, scalar};
-use crate::spec::model::ConfigSpec;
+use crate::spec::model::{Compression, ConfigSpec, Grouping, Infer, InheritSpec, LayersSpec};
 use crate::spec::place::Placed;
 use crate::spec::problem::Problem;
 use crate::spec::schema::table;
@@ -31,6 +32,7 @@ impl Decoder<'_> {
                 .filter_map(|node| self.image_path(node, "volumes", PathUse::Directory))
                 .collect(),
             stop_signal: fields.get("stop-signal").and_then(|node| self.signal(node)),
+            healthcheck: fields.get("healthcheck").and_then(|node| self.healthcheck(node)),
         }
     }
 
@@ -61,6 +63,54 @@ impl Decoder<'_> {
         }
         ports
     }
+}
+
+pub(super) fn inherit(node: &Node) -> InheritSpec {
+    let defaults = InheritSpec::default();
+    let Some(fields) = Fields::of(node, &table::INHERIT) else { return defaults };
+    let switch = |name, default| boolean(fields.get(name)).unwrap_or(default);
+    InheritSpec {
+        env: switch("env", defaults.env),
+        workdir: switch("workdir", defaults.workdir),
+        user: switch("user", defaults.user),
+        stop_signal: switch("stop-signal", defaults.stop_signal),
+        expose: switch("expose", defaults.expose),
+        volumes: switch("volumes", defaults.volumes),
+        entrypoint: switch("entrypoint", defaults.entrypoint),
+        cmd: boolean(fields.get("cmd")),
+        healthcheck: boolean(fields.get("healthcheck")),
+        labels: boolean(fields.get("labels")),
+        annotations: switch("annotations", defaults.annotations),
+    }
+}
+
+pub(super) fn layers(node: &Node) -> LayersSpec {
+    let Some(fields) = Fields::of(node, &table::LAYERS) else { return LayersSpec::default() };
+    LayersSpec {
+        compression: match word(fields.get("compression")) {
+            Some("zstd") => Compression::Zstd,
+            Some("none") => Compression::Off,
+            _ => Compression::Gzip,
+        },
+        grouping: match word(fields.get("grouping")) {
+            Some("kind") => Grouping::Kind,
+            Some("single") => Grouping::Single,
+            _ => Grouping::Binary,
+        },
+    }
+}
+
+pub(super) fn infer(node: Option<&Node>) -> Infer {
+    match word(node) {
+        Some("both") => Infer::Both,
+        Some("none") => Infer::Off,
+        _ => Infer::Annotations,
+    }
+}
+
+/// One of the words of a choice; which ones there are is the table's.
+fn word(node: Option<&Node>) -> Option<&str> {
+    scalar(node?).map(|scalar| &*scalar.text)
 }
 
 /// `PORT[-PORT][/PROTOCOL]`.

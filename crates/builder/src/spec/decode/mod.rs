@@ -1,16 +1,19 @@
 //! From nodes of the right shape to the values of the model. All mistakes are collected: a value
 //! that is wrong is left out, and the next one is read.
 
+mod annotations;
 mod base;
 mod binaries;
 mod clashes;
 mod config;
 mod content;
+mod health;
 mod path;
+mod per_platform;
 mod values;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::diagnostic::Sink;
@@ -101,55 +104,121 @@ pub(super) fn build_file(
     overrides: &Overrides,
     sink: &mut Sink,
 ) -> Option<BuildSpec> {
-    let before = sink.list.len();
     shape::check(root, &schema::Kind::Section(&schema::ROOT), shape::Trail::Top, sink);
-    let fields = Fields::of(root, &schema::ROOT)?;
-    let _ = fields.get("version");
+    let at_top = |name: &str| entries(root).iter().find(|entry| &*entry.key == name).map(|entry| &entry.node);
+    let over = at_top("per-platform").map_or(&[][..], entries);
     let mut decoder = Decoder { sink, env: Vec::new(), allow_exec: overrides.allow_exec };
-    decoder.env = decoder.env_names(fields.items("env"));
+    let listed = decoder.listed_platforms(at_top("platforms").map_or(&[][..], items));
+    let platforms = chosen(&listed, overrides);
 
-    let image = fields.get("image").and_then(|node| decoder.repository(node));
-    let tags = decoder.tags(fields.items("tags"));
-    let platforms = decoder.platforms(fields.items("platforms"), overrides);
-    let base = decoder.base(fields.get("base"), &platforms);
-    let binaries = decoder.each(fields.items("binaries"), Decoder::binary);
-    let files = decoder.each(fields.items("files"), Decoder::file);
-    let links = decoder.each(fields.items("links"), Decoder::link);
-    let directories = decoder.each(fields.items("directories"), Decoder::directory);
-    let users = decoder.users(fields.items("users"));
-    let config = fields.get("config").map(|node| decoder.config(node)).unwrap_or_default();
-    let labels = decoder.labels(fields.get("labels"));
-    let annotations = decoder.labels(fields.get("annotations"));
-
-    let mut spec = BuildSpec {
-        file: file.to_owned(),
-        directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
-        sources,
-        image,
-        tags,
-        platforms,
-        base: base?,
-        env: decoder.env.into_iter().map(|name| name.value).collect(),
-        binaries,
-        files,
-        links,
-        directories,
-        users,
-        config,
-        labels,
-        annotations,
-    };
-    if !overrides.tags.is_empty() {
-        spec.tags = overrides.tags.iter().map(|tag| Placed::implied(Template::literal(&tag.to_string()))).collect();
+    let mut per_platform = BTreeMap::new();
+    let mut bases = BTreeSet::new();
+    for entry in over {
+        let Some(platform) = decoder.platform(&entry.key, entry.key_place) else { continue };
+        let known = |list: &[Placed<TargetPlatform>]| list.iter().any(|it| it.value == platform);
+        if !known(&listed) && !known(&platforms) {
+            let problem = Problem::PlatformNotBuilt { platform: platform.to_string() };
+            decoder.problem(problem, entry.key_place);
+        }
+        if entries(&entry.node).iter().any(|entry| &*entry.key == "base") {
+            bases.insert(platform);
+        }
+        let whole = per_platform::merged(root, &entry.node);
+        let wanted = Placed::implied(platform);
+        if let Some(spec) = decoder.spec(&whole, file, &sources, vec![wanted], &bases, overrides) {
+            per_platform.insert(platform, spec);
+        }
     }
-    if let Some(image) = &overrides.image {
-        spec.image = Some(Placed::implied(image.clone()));
-    }
-    // Who misspelt a path should not also read that two paths clash.
-    if sink.list.len() == before {
-        clashes::check(&spec, sink);
-    }
+    let mut spec = decoder.spec(root, file, &sources, platforms, &bases, overrides)?;
+    spec.per_platform = per_platform;
     Some(spec)
+}
+
+/// The platforms to build for: those of the command line, else of the file, else the usual two.
+/// Sorted and without doubles.
+fn chosen(listed: &[Placed<TargetPlatform>], overrides: &Overrides) -> Vec<Placed<TargetPlatform>> {
+    let implied = |platform: TargetPlatform| {
+        let written = listed.iter().find(|known| known.value == platform);
+        written.cloned().unwrap_or(Placed::implied(platform))
+    };
+    let mut platforms: Vec<_> = match (overrides.platforms.as_slice(), listed) {
+        ([], []) => ["linux/amd64", "linux/arm64"].iter().filter_map(|it| it.parse().ok()).map(implied).collect(),
+        ([], listed) => listed.to_vec(),
+        (wanted, _) => wanted.iter().copied().map(implied).collect(),
+    };
+    platforms.sort();
+    platforms.dedup();
+    platforms
+}
+
+impl Decoder<'_> {
+    /// One whole spec. `bases` are the platforms whose base `per-platform` names.
+    fn spec(
+        &mut self,
+        root: &Node,
+        file: &Path,
+        sources: &Sources,
+        platforms: Vec<Placed<TargetPlatform>>,
+        bases: &BTreeSet<TargetPlatform>,
+        overrides: &Overrides,
+    ) -> Option<BuildSpec> {
+        let before = self.sink.list.len();
+        let fields = Fields::of(root, &schema::ROOT)?;
+        let _ = (fields.get("version"), fields.get("platforms"), fields.get("per-platform"));
+        self.env = self.env_names(fields.items("env"));
+        let mut tags = self.tags(fields.items("tags"));
+        if !overrides.tags.is_empty() {
+            tags = overrides.tags.iter().map(|tag| Placed::implied(Template::literal(&tag.to_string()))).collect();
+        }
+        let mut image = fields.get("image").and_then(|node| self.repository(node));
+        if let Some(replaced) = &overrides.image {
+            image = Some(Placed::implied(replaced.clone()));
+        }
+        let without: Vec<_> = platforms.iter().filter(|it| !bases.contains(&it.value)).cloned().collect();
+        let base = self.base(fields.get("base"), &without);
+        let binaries = self.each(fields.items("binaries"), Self::binary);
+        let files = self.each(fields.items("files"), Self::file);
+        let links = self.each(fields.items("links"), Self::link);
+        let directories = self.each(fields.items("directories"), Self::directory);
+        let users = self.users(fields.items("users"));
+        let config = fields.get("config").map(|node| self.config(node)).unwrap_or_default();
+        let inherit = fields.get("inherit").map(config::inherit).unwrap_or_default();
+        let labels = self.labels(fields.get("labels"));
+        let annotations = self.annotations(fields.get("annotations"));
+        let infer = config::infer(fields.get("infer"));
+        let created = fields.get("created").and_then(|node| self.created(node));
+        let layers = fields.get("layers").map(config::layers).unwrap_or_default();
+        let allow = fields.items("allow").iter().filter_map(|node| self.word(node, "allow")).collect();
+        let spec = BuildSpec {
+            file: file.to_owned(),
+            directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
+            sources: sources.clone(),
+            image,
+            tags,
+            platforms,
+            base: base?,
+            env: self.env.iter().map(|name| name.value.clone()).collect(),
+            binaries,
+            files,
+            links,
+            directories,
+            users,
+            config,
+            inherit,
+            labels,
+            annotations,
+            infer,
+            created,
+            layers,
+            allow,
+            per_platform: BTreeMap::new(),
+        };
+        // Who misspelt a path should not also read that two paths clash.
+        if self.sink.list.len() == before {
+            clashes::check(&spec, self.sink);
+        }
+        Some(spec)
+    }
 }
 
 impl Decoder<'_> {
@@ -197,8 +266,7 @@ impl Decoder<'_> {
         })
     }
 
-    /// Sorted and without doubles; what the command line says replaces what the file says.
-    fn platforms(&mut self, nodes: &[Node], overrides: &Overrides) -> Vec<Placed<TargetPlatform>> {
+    fn listed_platforms(&mut self, nodes: &[Node]) -> Vec<Placed<TargetPlatform>> {
         let mut platforms: Vec<Placed<TargetPlatform>> = Vec::new();
         for node in nodes {
             let Some(platform) = scalar(node).and_then(|scalar| self.platform(&scalar.text, node.place)) else {
@@ -212,17 +280,6 @@ impl Decoder<'_> {
                 None => platforms.push(Placed::at(platform, node.place)),
             }
         }
-        let implied = |platform: TargetPlatform| {
-            let written = platforms.iter().find(|known| known.value == platform);
-            written.cloned().unwrap_or(Placed::implied(platform))
-        };
-        if !overrides.platforms.is_empty() {
-            platforms = overrides.platforms.iter().copied().map(implied).collect();
-        } else if platforms.is_empty() {
-            platforms = ["linux/amd64", "linux/arm64"].iter().filter_map(|it| it.parse().ok()).map(implied).collect();
-        }
-        platforms.sort();
-        platforms.dedup();
         platforms
     }
 }

@@ -2,11 +2,13 @@
 
 use registry_client::{Reference, Repository, Tag};
 
+use super::annotations::first_platform;
 use super::{Decoder, scalar};
 use crate::spec::model::{GlibcVersion, Id, Owner};
 use crate::spec::nearest::nearest;
 use crate::spec::place::{Place, Placed};
 use crate::spec::problem::Problem;
+use crate::spec::render::date;
 use crate::spec::shape::clip;
 use crate::spec::template::{Template, TemplateProblem};
 use crate::spec::variable::Variable;
@@ -82,14 +84,23 @@ impl Decoder<'_> {
     /// The same for a text that belongs to the whole image.
     fn image_template(&mut self, node: &Node) -> Option<Placed<Template>> {
         let template = self.template(node)?;
-        for (variable, range) in template.value.variables() {
-            if variable.to_string().starts_with("platform") {
-                let place = node.place.within(template.value.text(), range);
-                let hint = "an image has the same tags for all its platforms";
-                self.problem(Problem::VariableNotHere { name: variable.to_string(), hint }, place);
-            }
+        if let Some((name, range)) = first_platform(&template.value) {
+            let place = node.place.within(template.value.text(), range);
+            let hint = "tags and date of an image are the same for all its platforms";
+            self.problem(Problem::VariableNotHere { name, hint }, place);
         }
         Some(template)
+    }
+
+    pub(super) fn created(&mut self, node: &Node) -> Option<Placed<Template>> {
+        let template = self.image_template(node)?;
+        match template.value.constant() {
+            Some(text) if date(text).is_none() => {
+                self.problem(Problem::Date { found: clip(text) }, node.place);
+                None
+            }
+            _ => Some(template),
+        }
     }
 
     pub(super) fn tags(&mut self, nodes: &[Node]) -> Vec<Placed<Template>> {

@@ -113,6 +113,14 @@ pub enum Format {
     Word,
     /// Name of a variable of the environment.
     EnvName,
+    /// `90s`, `1m30s`, `500ms`.
+    Duration,
+    /// Name of a Linux capability.
+    Capability,
+    /// RFC 3339 date or seconds since 1970, with `${…}` in it.
+    Date,
+    /// Identifier of a check.
+    Check,
 }
 
 /// What the keys of a free map are.
@@ -120,8 +128,12 @@ pub enum Format {
 pub enum TableKeys {
     /// Names of variables of the environment.
     Env,
-    /// Names of labels or annotations.
+    /// Names of labels.
     Labels,
+    /// Names of annotations, with `index:`, `manifest:` or `descriptor:` before them or not.
+    Annotations,
+    /// Platforms.
+    Platforms,
     /// Platforms, and `default`.
     PlatformsAndDefault,
 }

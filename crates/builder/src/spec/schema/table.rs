@@ -32,6 +32,13 @@ const WORDS: Kind = Kind::List(&Kind::Text(Format::Word));
 const ID: Kind = Kind::Integer(0, u32::MAX as u64 - 1);
 const ENV: Kind = Kind::Table(TableKeys::Env, &TEMPLATE);
 const LABELS: Kind = Kind::Table(TableKeys::Labels, &TEMPLATE);
+const ANNOTATIONS: Kind = Kind::Table(TableKeys::Annotations, &TEMPLATE);
+const ANNOTATIONS_DOC: &str = "Annotations. `index:NAME` is one of the index, `manifest:NAME` of each platform's \
+     manifest, `descriptor:NAME` of each manifest's entry in the index; `NAME` alone is one of the index and of each \
+     manifest, or only of the manifests where its text holds `${platform…}`.";
+const CAPABILITIES: Kind = Kind::List(&Kind::Text(Format::Capability));
+const CAPABILITIES_DOC: &str = "File capabilities, such as `net_bind_service`, permitted and effective.";
+const REPLACE_DOC: &str = "Whether what the base has at that path is replaced; otherwise it is an error.";
 const BASE: Kind = Kind::Text(Format::Base);
 
 /// The whole file.
@@ -66,7 +73,25 @@ pub static ROOT: Section = section(
         key("users", Kind::List(&Kind::Section(&USER)), "Users and groups that are added to those of the base."),
         key("config", Kind::Section(&CONFIG), "How a container of the image runs."),
         key("labels", LABELS, "Labels of the image."),
-        key("annotations", LABELS, "Annotations of the index and of each platform's manifest."),
+        key("inherit", Kind::Section(&INHERIT), "What is taken over from the base."),
+        key("annotations", ANNOTATIONS, ANNOTATIONS_DOC),
+        key(
+            "infer",
+            Kind::Choice(&["annotations", "both", "none"]),
+            "Where the `org.opencontainers.image.*` annotations go that are known from Cargo.toml, go.mod and git: \
+             source, revision, version, title, description, licenses, authors, url and documentation. `both` is \
+             annotations and labels. What the file says itself goes before; an empty text leaves one out.",
+        )
+        .default("`annotations`"),
+        key("created", Kind::Literal(Format::Date), "Date of the image, such as `${git.date}`.")
+            .default("SOURCE_DATE_EPOCH where it is set, else 1970-01-01T00:00:00Z"),
+        key("layers", Kind::Section(&LAYERS), "How layers are cut and compressed."),
+        key("allow", Kind::List(&Kind::Text(Format::Check)), "Identifiers of checks whose finding is let through."),
+        key(
+            "per-platform",
+            Kind::Table(TableKeys::Platforms, &Kind::Section(&PLATFORM)),
+            "What is different on some platforms. Maps are joined key by key, a list replaces the whole list.",
+        ),
         key("steps", Kind::Reserved, ""),
         key("run", Kind::Reserved, ""),
         key("smoke", Kind::Reserved, ""),
@@ -96,6 +121,8 @@ pub static BINARY: Section = Section {
         key("to", IMAGE_PATH, "Path in the image.").required(),
         key("mode", MODE, "Permission bits.").default("`\"0755\"`"),
         key("owner", OWNER, "User and group.").default("root"),
+        key("capabilities", CAPABILITIES, CAPABILITIES_DOC),
+        key("replace", Kind::Boolean, REPLACE_DOC).default("`false`"),
     ],
     one_of: &["rust", "go", "file"],
 };
@@ -142,13 +169,22 @@ pub static FILE: Section = section(
     "files",
     "A file, or a directory with everything in it.",
     &[
-        key("from", Kind::Text(Format::SourcePath), "File or directory. Of a directory, the content is copied.")
-            .required(),
+        key(
+            "from",
+            Kind::Text(Format::SourcePath),
+            "File, or directory, of which the content is copied. Or a pattern such as `static/**/*.html`: what \
+             matches keeps its path below the last directory without pattern signs. Or `mab:ca-certificates`, the \
+             CA certificates that mab carries.",
+        )
+        .required(),
         key("to", IMAGE_PATH, "Path in the image. Ends in `/` where a file keeps its name below it.").required(),
         key("mode", MODE, "Permission bits of files.")
             .default("`\"0755\"` where the owner may execute the source, else `\"0644\"`"),
         key("owner", OWNER, "User and group.").default("root"),
+        key("directory-mode", MODE, "Permission bits of the directories below a copied one.").default("`\"0755\"`"),
         key("exclude", Kind::List(&Kind::Text(Format::Glob)), "Patterns, relative to `from`, of what is left out."),
+        key("capabilities", CAPABILITIES, CAPABILITIES_DOC),
+        key("replace", Kind::Boolean, REPLACE_DOC).default("`false`"),
     ],
 );
 
@@ -159,6 +195,7 @@ pub static LINK: Section = section(
     &[
         key("path", IMAGE_PATH, "Path of the link in the image.").required(),
         key("to", Kind::Text(Format::Template), "What it points at, as it is written into the link.").required(),
+        key("replace", Kind::Boolean, REPLACE_DOC).default("`false`"),
     ],
 );
 
@@ -181,6 +218,8 @@ pub static USER: Section = section(
         key("name", Kind::Text(Format::UserName), "Login name.").required(),
         key("uid", ID, "User id.").required(),
         key("gid", ID, "Group id.").default("the user id"),
+        key("group", Kind::Text(Format::UserName), "Name of the group.").default("the user's name"),
+        key("comment", Kind::Text(Format::Plain), "Full name or the like.").default("empty"),
         key("home", IMAGE_PATH, "Home directory; made where it is named.").default("`/`"),
         key("shell", Kind::Text(Format::Plain), "Login shell.").default("`/sbin/nologin`"),
     ],
@@ -199,5 +238,91 @@ pub static CONFIG: Section = section(
         key("expose", Kind::List(&Kind::Literal(Format::Port)), "Ports, such as `8000/tcp`, added to the base's."),
         key("volumes", Kind::List(&IMAGE_PATH), "Volumes, added to the base's."),
         key("stop-signal", Kind::Literal(Format::Signal), "Signal that asks the program to stop, such as `SIGTERM`."),
+        key(
+            "healthcheck",
+            Kind::Either(&[Kind::Choice(&["none"]), Kind::Section(&HEALTHCHECK)]),
+            "Docker's health check; `none` switches the base's off.",
+        ),
+    ],
+);
+
+/// `config.healthcheck`.
+pub static HEALTHCHECK: Section = section(
+    "config: healthcheck",
+    "A program that ends with 0 while the container is well. Not in the OCI format; Docker and Podman read it.",
+    &[
+        key(
+            "test",
+            Kind::Either(&[Kind::NonEmpty(&TEMPLATE), Kind::Text(Format::Template)]),
+            "The program and its arguments, or a text for the image's shell.",
+        )
+        .required(),
+        key("interval", Kind::Text(Format::Duration), "Between two checks.").default("30s"),
+        key("timeout", Kind::Text(Format::Duration), "For one check.").default("30s"),
+        key("start-period", Kind::Text(Format::Duration), "Before failures count.").default("0s"),
+        key("start-interval", Kind::Text(Format::Duration), "Between two checks during the start period.")
+            .default("5s"),
+        key("retries", Kind::Integer(1, 1000), "Failures in a row that make a container unhealthy.").default("3"),
+    ],
+);
+
+/// `inherit`.
+pub static INHERIT: Section = section(
+    "inherit",
+    "What is taken over from the base where the file does not say it. OnBuild and ArgsEscaped never are.",
+    &[
+        key("env", Kind::Boolean, "Environment; what the file sets goes before.").default("`true`"),
+        key("workdir", Kind::Boolean, "Working directory.").default("`true`"),
+        key("user", Kind::Boolean, "User.").default("`true`"),
+        key("stop-signal", Kind::Boolean, "Signal that stops the program.").default("`true`"),
+        key("expose", Kind::Boolean, "Ports.").default("`true`"),
+        key("volumes", Kind::Boolean, "Volumes.").default("`true`"),
+        key("entrypoint", Kind::Boolean, "The entrypoint, where `config` sets none; else it is the first binary.")
+            .default("`false`"),
+        key("cmd", Kind::Boolean, "The arguments.").default("only where the base's entrypoint stays"),
+        key("healthcheck", Kind::Boolean, "The health check.").default("only where the base's entrypoint stays"),
+        key("labels", Kind::Boolean, "All labels, or none.")
+            .default("those other than `org.opencontainers.*`, `version` and `maintainer`"),
+        key("annotations", Kind::Boolean, "Annotations of the base's manifest.").default("`false`"),
+    ],
+);
+
+/// `layers`.
+pub static LAYERS: Section = section(
+    "layers",
+    "How layers are cut and compressed.",
+    &[
+        key(
+            "compression",
+            Kind::Choice(&["gzip", "zstd", "none"]),
+            "`gzip` is read everywhere, `zstd` is smaller and faster but older engines do not know it.",
+        )
+        .default("`gzip`"),
+        key(
+            "grouping",
+            Kind::Choice(&["binary", "kind", "single"]),
+            "`binary`: one layer for directories, links, users and files, then one for each binary. `kind`: one for \
+             all binaries. `single`: one for everything.",
+        )
+        .default("`binary`"),
+    ],
+);
+
+/// One of `per-platform`.
+pub static PLATFORM: Section = section(
+    "per-platform",
+    "What is different on one platform: the same keys as at the top.",
+    &[
+        key("base", BASE, "What the image stands on."),
+        key("binaries", Kind::List(&Kind::Section(&BINARY)), "Programs."),
+        key("files", Kind::List(&Kind::Section(&FILE)), "Files and directories."),
+        key("links", Kind::List(&Kind::Section(&LINK)), "Symbolic links."),
+        key("directories", Kind::List(&Kind::Section(&DIRECTORY)), "Directories."),
+        key("users", Kind::List(&Kind::Section(&USER)), "Users and groups."),
+        key("config", Kind::Section(&CONFIG), "How a container of the image runs."),
+        key("inherit", Kind::Section(&INHERIT), "What is taken over from the base."),
+        key("labels", LABELS, "Labels."),
+        key("annotations", ANNOTATIONS, "Annotations of the platform's manifest and of its descriptor."),
+        key("allow", Kind::List(&Kind::Text(Format::Check)), "Identifiers of checks whose finding is let through."),
     ],
 );

@@ -26,7 +26,7 @@ impl Problem {
             }
             Self::Platform { nearest, valid, .. } => {
                 let diagnostic = meant(diagnostic, &nearest);
-                if valid.is_empty() {
+                if valid.is_empty() || !nearest.is_empty() {
                     diagnostic
                 } else {
                     diagnostic.hint(format!("mab builds for {}", valid.join(", ")))
@@ -44,6 +44,7 @@ impl Problem {
             Self::Date { .. } => {
                 diagnostic.hint("write a date as `2026-01-31T12:00:00Z`, seconds since 1970, or `${git.date}`")
             }
+            Self::TooManyChoices { second, .. } => diagnostic.related(Some(second), "the other one"),
             Self::DuplicateKey { first, .. } => diagnostic.label("here again").related(Some(first), "first here"),
             Self::PlatformTwice { first, .. }
             | Self::PathTwice { first, .. }
@@ -63,7 +64,9 @@ impl Problem {
             | Self::TemplateSyntax { hint, .. } => diagnostic.hint(hint),
             Self::VariableNotHere { hint, .. } => diagnostic.hint(hint),
             Self::NoValue { .. } => diagnostic.hint("write `${name:-text}` to have a text where there is no value"),
-            Self::EnvNotListed { name } => diagnostic.hint(format!("add `env: [{name}]` at the top of the build file")),
+            Self::EnvNotListed { name } => {
+                diagnostic.hint(format!("add `{name}` to the list `env` at the top of the build file"))
+            }
             Self::BaseMissing { platform } => diagnostic.hint(format!("add `{platform}` or `default` to `base`")),
             Self::MissingKey { key, .. } if key == "version" => diagnostic.hint("begin the file with `version: 1`"),
             Self::Empty => diagnostic.hint("write `version: 1` and `binaries`, or let `mab init` write the file"),
@@ -72,8 +75,8 @@ impl Problem {
             Self::MergeKey => diagnostic.hint("write the keys out, or use an alias as a whole value"),
             Self::Directive => diagnostic.hint("remove the line"),
             Self::KeyNotText => diagnostic.hint("put it in quotes"),
-            Self::EmptyList { .. } => diagnostic.hint("remove the key to have its default"),
-            Self::ImagePath { .. } => {
+            Self::EmptyList { .. } => diagnostic.hint("write at least one item, or remove the key"),
+            Self::ImagePath { reason } if reason.contains("absolute") || reason.contains("component `") => {
                 diagnostic.hint("write an absolute path without `.` and `..`, such as `/usr/bin/app`")
             }
             Self::SourcePath { .. } => {

@@ -74,6 +74,12 @@ pub(crate) fn of(name: &str, value: Option<&str>) -> Option<String> {
     Some(format!(": `{found}`"))
 }
 
+/// The same for one word of go's `-ldflags`.
+pub(crate) fn of_ldflag(text: &str) -> Option<String> {
+    let word = text.split_whitespace().find(|word| word.trim_start_matches('-').starts_with("extld"))?;
+    Some(format!(": `{word}`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::of;
@@ -105,6 +111,8 @@ mod tests {
         }
         assert_eq!(of("GOFLAGS", Some("-trimpath -mod=vendor")), None);
         assert_eq!(of("RUSTFLAGS", Some("-C target-feature=+crt-static")), None);
+        assert!(super::of_ldflag("-extld=/bin/true").is_some() && super::of_ldflag("-s -extldflags x").is_some());
+        assert_eq!(super::of_ldflag("-X main.version=extld"), None);
         assert_eq!(of("GOFLAGS", None), Some(String::new()));
     }
 }

@@ -95,7 +95,7 @@ mod tests {
     fn addresses_are_for_browsers_and_hold_no_secrets() {
         for (remote, expect) in [
             ("https://example.com/team/app", Some("https://example.com/team/app")),
-            ("https://example.com/team/app.git/", Some("https://example.com/team/app.git")),
+            ("https://example.com/team/app.git/", Some("https://example.com/team/app")),
             ("https://user:token@example.com/team/app.git", Some("https://example.com/team/app")),
             ("https://example.com:8443/a/b.git?token=x#y", Some("https://example.com:8443/a/b")),
             ("http://example.com/a", Some("http://example.com/a")),

@@ -62,6 +62,9 @@ pub fn parse(file: &Path, text: &str, overrides: &Overrides) -> Result<BuildSpec
     let mut sink = Sink::default();
     let root = yaml::parse(text, yaml::Origin::default(), &mut sink)
         .map(|root| set::apply(root, &overrides.set, &mut sources, &mut sink));
+    if root.is_none() && sink.list.is_empty() {
+        sink.problem(Problem::Empty, None);
+    }
     let sources = Sources::new(sources);
     let spec = root.and_then(|root| decode::build_file(&root, file, sources.clone(), overrides, &mut sink));
     match (spec, Diagnostics::new(sources.clone(), sink.list)) {

@@ -53,7 +53,9 @@ problems! {
     },
     "missing-key" ("{section} lacks the required key `{key}`") MissingKey { key: String, section: String },
     "missing-choice" ("{section} needs one of {}", list(keys, "or")) MissingChoice { section: String, keys: Vec<String> },
-    "too-many-choices" ("{section} can have only one of {}", list(keys, "and")) TooManyChoices { section: String, keys: Vec<String> },
+    "too-many-choices" ("{section} can have only one of {}", list(keys, "and")) TooManyChoices {
+        section: String, keys: Vec<String>, second: Place
+    },
     "reserved-key" ("`{key}` is not there yet: the name is kept for a later version") Reserved { key: String },
     "type" ("{what} must be {expected}, but is {found}") Type {
         what: String, expected: String, found: &'static str, hint: Option<String>
@@ -100,7 +102,7 @@ problems! {
     "shell" ("`{shell}` is no login shell: {reason}") Shell { shell: String, reason: &'static str },
     "env-name" ("`{name}` is no name of a variable: {reason}") EnvName { name: String, reason: &'static str },
     "label-name" ("`{name}` is no name of a label: {reason}") LabelName { name: String, reason: &'static str },
-    "word" ("`{what}` must be one word, but is `{found}`") Word { what: String, found: String },
+    "word" ("`{what}` must be one word that does not begin with a dash, but is `{found}`") Word { what: String, found: String },
     "glibc" ("`{found}` is no version of glibc") Glibc { found: String },
     "port" ("`{found}` is no port: {reason}") Port { found: String, reason: &'static str },
     "signal" ("`{found}` is no signal") Signal { found: String, nearest: Vec<String> },

@@ -49,8 +49,12 @@ fn one(root: &mut Node, text: &str, place: Place, sink: &mut Sink) -> Result<(),
         Kind::Either(_) if !value.trim_start().starts_with(['{', '[']) => raw(false),
         _ => {
             let origin = Origin { source: place.source, bytes: start, columns };
-            let Some(node) = yaml::parse(value, origin, sink) else { return Ok(()) };
-            node
+            let before = sink.list.len();
+            match yaml::parse(value, origin, sink) {
+                Some(node) => node,
+                None if sink.list.len() > before => return Ok(()),
+                None => return Err("there is no value behind the `=`".to_owned()),
+            }
         }
     };
     let mut target = root;

@@ -135,8 +135,9 @@ fn keys(node: &Node, section: &'static Section, entries: &[Entry], trail: Trail<
         [] if !section.one_of.is_empty() && entries.iter().all(|entry| section.key(&entry.key).is_some()) => {
             sink.problem(Problem::MissingChoice { section: subject(section, trail), keys: owned() }, place);
         }
-        [_, second, ..] => {
-            sink.problem(Problem::TooManyChoices { section: subject(section, trail), keys: owned() }, second.key_place);
+        [first, second, ..] => {
+            let (section, second) = (subject(section, trail), second.key_place);
+            sink.problem(Problem::TooManyChoices { section, keys: owned(), second }, first.key_place);
         }
         _ => {}
     }

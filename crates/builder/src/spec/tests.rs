@@ -136,12 +136,13 @@ config:
 f:2:1: error: unknown key `plattforms` in the build file (did you mean `platforms`?)
 f:3:7: error: `tags` must be a list, but is a text (expected a list)
   hint: write `tags: ["latest"]`
-f:4:7: error: `Not A Base` is no base: `Not A Base` is not a repository: its name must be lower-case
+f:4:7: error: `Not A Base` is not a repository: its name must be lower-case
   hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
 f:6:5: error: an entry of `binaries` lacks the required key `to`
 f:6:21: error: unknown key `featuers` in `rust` (did you mean `features`?)
 f:7:5: error: unknown key `too` in an entry of `binaries` (did you mean `to`?)
-f:9:5: error: an entry of `binaries` can have only one of `rust`, `go` and `file`
+f:8:5: error: an entry of `binaries` can have only one of `rust`, `go` and `file`
+  9:5: the other one
 f:10:9: error: path `app` in the image is not absolute
   hint: write an absolute path without `.` and `..`, such as `/usr/bin/app`
 f:12:3: error: unknown key `entrypont` in `config` (did you mean `entrypoint`?)
@@ -264,7 +265,7 @@ fn the_command_line_replaces_what_the_file_says() {
         "--set:1:1: error: `confg.env.A=1` sets nothing: unknown key `confg`; did you mean `config`?
   hint: write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`
 --set:1:6: error: not valid YAML: unclosed bracket '['
---set:1:6: error: `A B` is no base: `A B` is not a repository: its name must be lower-case
+--set:1:6: error: `A B` is not a repository: its name must be lower-case
   hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
 --set:1:1: error: `config.user` sets nothing: there is no `=`
   hint: write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`
@@ -316,7 +317,7 @@ fn a_mistake_in_one_platform_is_told_once_and_there() {
         "f:2:8: error: `a b` is not a tag: write up to 128 letters, digits, `_`, `.` or `-`, not beginning with `.` or `-`
 f:4:3: error: `linux/s390x` is not among the platforms of this image
   hint: add it to `platforms`, or remove it here
-f:4:23: error: `A B` is no base: `A B` is not a repository: its name must be lower-case
+f:4:23: error: `A B` is not a repository: its name must be lower-case
   hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
 f:5:17: error: unknown key `confg` in `linux/arm64` (did you mean `config`?)
 f:5:28: error: unknown key `tags` in `linux/arm64`

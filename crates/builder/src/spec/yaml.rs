@@ -106,7 +106,7 @@ pub(crate) struct Origin {
 }
 
 /// Reads one document. What is wrong goes to `sink`; the tree is there as far as it makes sense
-/// to look for more mistakes in it.
+/// to look for more mistakes in it, and is not where there is nothing at all.
 pub(crate) fn parse(text: &str, origin: Origin, sink: &mut Sink) -> Option<Node> {
     if text.len() > MAX_BYTES {
         sink.problem(Problem::TooLong { bytes: text.len() }, None);
@@ -139,10 +139,7 @@ pub(crate) fn parse(text: &str, origin: Origin, sink: &mut Sink) -> Option<Node>
             }
         }
     }
-    if builder.root.is_none() {
-        builder.sink.problem(Problem::Empty, None);
-    }
-    builder.root
+    builder.root.filter(|root| !matches!(&root.value, Value::Scalar(scalar) if scalar.kind() == ScalarKind::Null))
 }
 
 /// A list or map that has been begun.

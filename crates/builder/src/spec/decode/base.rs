@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::values::with_text;
 use super::{Decoder, entries, scalar};
 use crate::spec::model::{BaseSource, BaseSpec, LayoutSelect};
 use crate::spec::place::Placed;
@@ -96,7 +97,7 @@ fn base_source(text: &str) -> Result<BaseSource, (String, Option<&'static str>)>
     match text.parse() {
         Ok(reference) => Ok(BaseSource::Registry(reference)),
         Err(error) => Err((
-            format!("`{}` is no base: {error}", clip(text)),
+            with_text(text, "base", &error),
             Some(
                 "write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`",
             ),

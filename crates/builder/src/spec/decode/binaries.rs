@@ -86,10 +86,18 @@ impl Decoder<'_> {
         }
         let fields = Fields::of(node, &table::GO)?;
         let path = fields.get("path").and_then(|node| self.source_directory(node, "path"));
-        let ldflags = fields.items("ldflags").iter().filter_map(|node| self.template(node)).collect();
+        let ldflags = fields.items("ldflags").iter().filter_map(|node| self.ldflag(node)).collect();
         let tags = self.words(fields.items("tags"), "tags");
         let env = self.compiler_env(fields.get("env"));
         Some(GoSpec { ldflags, tags, env, ..GoSpec::new(path?) })
+    }
+
+    fn ldflag(&mut self, node: &Node) -> Option<Placed<Template>> {
+        let flag = self.template(node)?;
+        if let Some(with) = exec_risk::of_ldflag(flag.value.text()).filter(|_| !self.allow_exec) {
+            self.problem(Problem::ExecSetting { name: "ldflags".to_owned(), with }, node.place);
+        }
+        Some(flag)
     }
 
     /// Variables for a compiler: none that would run programs of its own (fault row I22).

@@ -136,7 +136,7 @@ impl Decoder<'_> {
                 (format!("`{}` has a digest", clip(text)), Some("`image` names the repository alone"))
             }
             (Ok(repository), _) => return Some(Placed::at(repository, node.place)),
-            (Err(error), _) => (error.to_string(), None),
+            (Err(error), _) => (with_text(text, "repository", &error), None),
         };
         self.problem(Problem::Repository { reason, hint: hint.map(str::to_owned) }, node.place);
         None
@@ -262,7 +262,10 @@ impl Decoder<'_> {
         if number || SIGNALS.contains(&name.as_str()) || is_real_time(&name) {
             return Some(text.to_string());
         }
-        let nearest = nearest(&name, SIGNALS.iter().copied()).into_iter().map(str::to_owned).collect();
+        let nearest = match text.starts_with(|c: char| c.is_ascii_digit()) {
+            true => Vec::new(),
+            false => nearest(&name, SIGNALS.iter().copied()).into_iter().map(str::to_owned).collect(),
+        };
         self.problem(Problem::Signal { found: clip(text), nearest }, node.place);
         None
     }
@@ -276,6 +279,12 @@ fn is_real_time(name: &str) -> bool {
     };
     name.strip_prefix("SIGRTMIN").is_some_and(|rest| offset(rest, '+'))
         || name.strip_prefix("SIGRTMAX").is_some_and(|rest| offset(rest, '-'))
+}
+
+/// An error's words, with the text in them.
+pub(super) fn with_text(text: &str, what: &str, error: &dyn std::fmt::Display) -> String {
+    let (text, error) = (clip(text), error.to_string());
+    if error.contains(&text) { error } else { format!("`{text}` is no {what}: {error}") }
 }
 
 fn id(text: &str) -> Result<Id, String> {

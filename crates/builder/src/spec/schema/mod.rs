@@ -3,8 +3,12 @@
 //! The check of a file's shape, the nearest valid key, the JSON Schema and the reference page all
 //! come out of it. What a value means beyond its shape is `decode`'s.
 
+mod json;
+mod reference;
 pub mod table;
 
+pub use json::json_schema;
+pub use reference::{SECTIONS, reference};
 pub use table::ROOT;
 
 /// A map with a fixed set of keys.

@@ -1,0 +1,176 @@
+//! The JSON Schema of the build file (draft 7, which every editor reads), made from the table.
+//!
+//! It says what a schema can say; what depends on two places of a file (clashing paths, users
+//! that are there twice) only [`crate::spec::parse`] knows. It never refuses what mab takes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Format, Kind, ROOT, Section, TableKeys};
+use crate::spec::model::Capabilities;
+use crate::spec::variable::VARIABLES;
+use crate::target::TargetPlatform;
+
+/// The whole schema.
+pub fn json_schema() -> Value {
+    let mut definitions = BTreeMap::new();
+    let mut schema = section(&ROOT, &mut definitions);
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!("mab build file");
+    definitions.insert("template".to_owned(), json!({ "type": "string", "pattern": template_pattern() }));
+    definitions.insert("platform".to_owned(), json!({ "enum": platforms() }));
+    schema["definitions"] = json!(definitions);
+    schema
+}
+
+fn section(section: &'static Section, definitions: &mut BTreeMap<String, Value>) -> Value {
+    let mut properties = BTreeMap::new();
+    for key in section.keys.iter().filter(|key| !matches!(key.kind, Kind::Reserved)) {
+        let mut value = kind(&key.kind, definitions);
+        let default = match key.default {
+            "" => String::new(),
+            default => format!(" Default: {default}."),
+        };
+        // A reference hides what stands beside it (draft 7), so it gets a wrapping of its own.
+        if value.get("$ref").is_some() {
+            value = json!({ "allOf": [value] });
+        }
+        value["description"] = json!(format!("{}{default}", key.doc));
+        properties.insert(key.name, value);
+    }
+    let required: Vec<&str> = section.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let mut schema = json!({
+        "type": "object",
+        "description": section.doc,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    if !section.one_of.is_empty() {
+        let one_of: Vec<Value> = section.one_of.iter().map(|name| json!({ "required": [name] })).collect();
+        schema["oneOf"] = json!(one_of);
+    }
+    schema
+}
+
+fn kind(kind_of: &'static Kind, definitions: &mut BTreeMap<String, Value>) -> Value {
+    match kind_of {
+        Kind::Text(format) => text(*format),
+        Kind::Literal(format) => literal(*format),
+        Kind::Integer(least, most) if least == most => json!({ "const": least }),
+        Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Boolean => json!({ "type": "boolean" }),
+        Kind::Choice(words) => json!({ "enum": words }),
+        Kind::List(inner) => json!({ "type": "array", "items": kind(inner, definitions) }),
+        Kind::NonEmpty(inner) => json!({ "type": "array", "minItems": 1, "items": kind(inner, definitions) }),
+        Kind::Table(keys, inner) => {
+            let inner = kind(inner, definitions);
+            json!({ "type": "object", "propertyNames": table_keys(*keys), "additionalProperties": inner })
+        }
+        Kind::Section(inner) => {
+            let name = inner.name.replace(": ", "-");
+            if !definitions.contains_key(&name) {
+                // First in the way of the same section within itself.
+                definitions.insert(name.clone(), Value::Null);
+                let schema = section(inner, definitions);
+                definitions.insert(name.clone(), schema);
+            }
+            json!({ "$ref": format!("#/definitions/{name}") })
+        }
+        Kind::Either(kinds) => {
+            let any_of: Vec<Value> = kinds.iter().map(|it| kind(it, definitions)).collect();
+            json!({ "anyOf": any_of })
+        }
+        Kind::Reserved => Value::Bool(false),
+    }
+}
+
+fn text(format: Format) -> Value {
+    let template = || json!({ "$ref": "#/definitions/template" });
+    let with = |pattern: &str| json!({ "allOf": [template(), { "pattern": pattern }] });
+    let plain = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+    match format {
+        Format::Plain => json!({ "type": "string" }),
+        Format::Template | Format::Date => template(),
+        Format::ImagePath => with(r"^/(?!(?:.*/)?\.\.?(?:/|$))(?!.*//)(?!(?:.*/)?\.wh\.)"),
+        Format::SourcePath => with(r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))."),
+        Format::Tag => with(r"^(?![.-])(?:[A-Za-z0-9_.-]|\$\{[^}]*\})+$"),
+        Format::Directory => plain(r"^(?!.*\$\{)[^/]"),
+        Format::Mode => plain("^(?:0o)?0*[0-7]{3,4}$"),
+        Format::Owner => plain(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(?::[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$"),
+        Format::UserName => plain(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$"),
+        Format::Platform => json!({ "$ref": "#/definitions/platform" }),
+        Format::Base => plain(r"^(?!.*://)(?!.*\$\{)\S+$|^oci:(?!.*\$\{)."),
+        Format::Repository => plain(r"^(?!.*://)[^\s@$]+$"),
+        Format::Port => plain("^[0-9]{1,5}(?:-[0-9]{1,5})?(?:/[A-Za-z]+)?$"),
+        Format::Signal => plain("^[A-Za-z0-9+-]+$"),
+        Format::Glob => plain(r"^(?!/)(?!(?:.*/)?\.\.?(?:/|$))."),
+        Format::GlibcVersion => plain(r"^[0-9]+\.[0-9]+$"),
+        Format::Word | Format::Check => plain(r"^[^\s,-][^\s,]*$"),
+        Format::EnvName => plain("^[A-Za-z_][A-Za-z0-9_]*$"),
+        Format::Duration => plain("^(?:[0-9]+(?:h|m|s|ms|us|ns))+$"),
+        Format::Capability => {
+            let names: Vec<String> =
+                Capabilities::NAMES.iter().flat_map(|name| ["", "cap_", "CAP_"].map(|it| spelled(it, name))).collect();
+            json!({ "enum": names })
+        }
+    }
+}
+
+fn spelled(prefix: &str, name: &str) -> String {
+    let name = format!("{prefix}{name}");
+    if prefix == "CAP_" { name.to_ascii_uppercase() } else { name }
+}
+
+/// A text that may be written as a number or truth value.
+fn literal(format: Format) -> Value {
+    let number = match format {
+        Format::Port => json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX }),
+        Format::Signal => json!({ "type": "integer", "minimum": 1, "maximum": 64 }),
+        Format::Owner => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 }),
+        Format::Date => json!({ "type": "integer", "minimum": 0 }),
+        Format::GlibcVersion => json!({ "type": "number" }),
+        _ => json!({ "type": ["number", "boolean"] }),
+    };
+    json!({ "anyOf": [text(format), number] })
+}
+
+fn table_keys(keys: TableKeys) -> Value {
+    match keys {
+        TableKeys::Env => json!({ "pattern": r"^[^=\s]+$" }),
+        TableKeys::Labels => json!({ "minLength": 1 }),
+        TableKeys::Annotations => json!({ "pattern": r"^(?:(?:index|manifest|descriptor):\S+|[^\s:]+)$" }),
+        TableKeys::Platforms => json!({ "$ref": "#/definitions/platform" }),
+        TableKeys::PlatformsAndDefault => {
+            json!({ "anyOf": [{ "const": "default" }, { "$ref": "#/definitions/platform" }] })
+        }
+    }
+}
+
+/// Text, `$$` and `${name}` with a known name.
+fn template_pattern() -> String {
+    let names: Vec<String> = VARIABLES.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
+    format!(r"^(?:[^$]|\$\$|\$\{{(?:{}|env\.[A-Za-z_][A-Za-z0-9_]*)(?::-[^}}]*)?\}})*$", names.join("|"))
+}
+
+/// Every spelling of every platform that mab builds for: the canonical ones first.
+fn platforms() -> Vec<String> {
+    let mut known: Vec<String> = TargetPlatform::all().map(|platform| platform.to_string()).collect();
+    let architectures = [
+        "386", "i386", "amd64", "x86_64", "x86-64", "arm", "armhf", "armel", "arm64", "aarch64", "loong64", "mips64le",
+        "ppc64le", "riscv64", "s390x",
+    ];
+    let variants = ["", "/v1", "/v2", "/v3", "/v4", "/v5", "/v6", "/v7", "/v8", "/5", "/6", "/7", "/8"];
+    for architecture in architectures {
+        for variant in variants {
+            let spelling = format!("linux/{architecture}{variant}");
+            if spelling.parse::<TargetPlatform>().is_ok() && !known.contains(&spelling) {
+                known.push(spelling);
+            }
+        }
+    }
+    known
+}

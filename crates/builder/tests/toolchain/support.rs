@@ -208,3 +208,10 @@ pub(crate) fn which(name: &str) -> Option<PathBuf> {
 pub(crate) fn os(text: &str) -> OsString {
     text.into()
 }
+
+/// The user's `PATH` without directories that zig is in, or may be found through.
+pub(crate) fn without_zig(machine: &Machine) -> OsString {
+    let path = machine.env.text("PATH").unwrap();
+    let directories = path.split(':').filter(|directory| !Path::new(directory).join("zig").exists());
+    os(&directories.collect::<Vec<_>>().join(":"))
+}

@@ -1,16 +1,16 @@
 //! What links a Rust program for a target, and compiles the C in it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cargo_platform::Cfg;
 
 use super::compiler::RustToolchain;
 use super::config::{CargoConfig, target_variable};
 use super::environment::{Uses, Variables};
-use super::zig;
-use crate::process::{Children, Command, Environment, ProcessError, resolve_program};
+use crate::process::{Children, Environment, ProcessError, resolve_program};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::missing::Lack;
+use crate::toolchain::{c_compiler, zig};
 
 /// The question.
 pub(in crate::toolchain) struct Wanted<'a> {
@@ -143,13 +143,14 @@ fn for_glibc(wanted: &Wanted<'_>) -> Result<Result<Choice, Lack>, ProcessError> 
             Err(lack) => return Ok(Err(lack)),
         }
     }
+    let row = wanted.platform.target();
     let native = wanted.triple == wanted.toolchain.host;
     let name = if native { "cc".to_owned() } else { cross_gcc(wanted) };
     let lack = match wanted.env.lookup(&name) {
         None => Lack::Linker { program: name },
         Some(program) => {
             let file = if wanted.is_static { "libc.a" } else { "crt1.o" };
-            if has_file(&program, file, wanted)? {
+            if c_compiler::has_file(&program, file, row, wanted.env, wanted.children)? {
                 let gcc = Choice::Gcc { name, is_default_of_cc: true, own_libc: true };
                 return Ok(Ok(if native { Choice::Default } else { gcc }));
             }
@@ -196,19 +197,4 @@ fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
         return Ok(Choice::Lld);
     }
     with_zig(wanted)?.ok_or(Lack::Linker { program: cross })
-}
-
-/// Whether a compiler has a file of the C library.
-fn has_file(compiler: &PathBuf, file: &str, wanted: &Wanted<'_>) -> Result<bool, ProcessError> {
-    // Debian's places, to save the question.
-    let prefix = wanted.platform.target().gcc_prefix;
-    let known = [format!("/usr/{prefix}/lib/{file}"), format!("/usr/lib/{prefix}/{file}")];
-    if compiler.starts_with("/usr/bin") && known.iter().any(|path| Path::new(path).exists()) {
-        return Ok(true);
-    }
-    let command = Command::new(compiler, wanted.directory, wanted.env.clone()).arg(format!("-print-file-name={file}"));
-    let output = wanted.children.capture(&command)?;
-    // It answers with a path where it has it, with the bare name where not. A compiler that does
-    // not know the question is no GCC; what it has is its own affair.
-    Ok(!output.status.success() || output.stdout.contains(&b'/'))
 }

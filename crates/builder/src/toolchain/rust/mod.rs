@@ -8,7 +8,6 @@ mod flags;
 pub(super) mod linker;
 pub(super) mod package;
 pub mod wrapper;
-mod zig;
 
 pub(super) use environment::Uses;
 pub(super) use flags::{remaps, salt};

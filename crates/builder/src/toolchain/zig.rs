@@ -17,15 +17,15 @@ use crate::target::Libc;
 
 /// The scripts for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tools {
-    pub(super) cc: String,
-    pub(super) cxx: String,
-    pub(super) ar: String,
-    pub(super) ranlib: String,
+pub(in crate::toolchain) struct Tools {
+    pub(in crate::toolchain) cc: String,
+    pub(in crate::toolchain) cxx: String,
+    pub(in crate::toolchain) ar: String,
+    pub(in crate::toolchain) ranlib: String,
 }
 
 /// zig on `PATH`, or in a Python environment there.
-pub(super) fn find(env: &Environment) -> Option<PathBuf> {
+pub(in crate::toolchain) fn find(env: &Environment) -> Option<PathBuf> {
     env.lookup("zig").or_else(|| {
         // The wheel's own command is `python -m ziglang`; the program is in the package.
         let python = env.lookup("python3")?;
@@ -64,7 +64,7 @@ fn target(triple: &str, libc: Libc, glibc: Option<&str>) -> Option<(String, &'st
 }
 
 /// Writes the scripts for a target below `work_dir`, or finds them there.
-pub(super) fn tools(
+pub(in crate::toolchain) fn tools(
     zig: &Path,
     triple: &str,
     libc: Libc,

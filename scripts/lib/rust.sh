@@ -56,11 +56,11 @@ rust_unpack() {
     apt_own_download "$apt" "${names[@]}"
     local package
     for package in "$apt"/debs/*.deb; do dpkg -x "$package" "$dir"; done
-    rm -rf "$apt" "$dir/usr/share"
+    rm -rf "$apt" "${dir:?}/usr/share"
     # Some libraries are packed for /lib, which on systems is a link to /usr/lib.
     if [[ -d $dir/lib ]]; then
         cp -a "$dir/lib/." "$dir/usr/lib/"
-        rm -rf "$dir/lib"
+        rm -rf "${dir:?}/lib"
     fi
     printf '%s\n' "$version" >"$dir/version"
 

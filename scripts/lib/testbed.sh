@@ -85,11 +85,14 @@ part_make() {
         rm -rf "$MAB_TESTBED/.making-$name".*
         temporary=$(mktemp -d "$MAB_TESTBED/.making-$name.XXXXXX")
         chmod 755 "$temporary"
-        # A subshell of its own under `set -e`: "f || handle" would switch it off.
-        set +e
-        (set -e; "$maker" "$temporary" "$@") 9>&-
-        local status=$?
-        set -e
+        # In a shell of its own: whatever calls this in a condition would switch
+        # `set -e` off in every function and subshell below.
+        local status=0
+        bash -euo pipefail <(
+            declare -p "${!MAB_@}"
+            declare -f
+            printf '%q ' "$maker" "$temporary" "$@"
+        ) </dev/null 9>&- || status=$?
         if [[ $status -ne 0 ]]; then
             rm -rf "$temporary"
             die "the test bed's part $name could not be made"

@@ -221,7 +221,8 @@ register_binfmt() {
             || { printf 'error: qemu-%s-static is not installed\n' "$name" >&2; return 1; }
         [[ -e $dir/qemu-$name ]] && grep -q '^flags:.*F' "$dir/qemu-$name" && continue
         [[ -e $dir/qemu-$name ]] && echo -1 >"$dir/qemu-$name"
-        printf '%s' ":qemu-$name:M::$magic:$mask:$qemu:F" >"$dir/register"
+        printf '%s' ":qemu-$name:M::$magic:$mask:$qemu:F" >"$dir/register" \
+            || { printf 'error: qemu-%s could not be registered with binfmt_misc\n' "$name" >&2; return 1; }
     done <<'TABLE'
 aarch64 \x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00 \xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff
 arm \x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00 \xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff

@@ -18,7 +18,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request) -> Answer {
     if shared.options.largest_body.is_some_and(|limit| request.body.len() as u64 > limit) {
         return Answer::new(413).header("Content-Type", "text/html").body("<html>413 Request Entity Too Large</html>");
     }
-    if let Err(refusal) = state.tokens.check(&shared.options.auth, request, &format!("http://{}", shared.address)) {
+    if let Err(refusal) = state.tokens.check(&shared.options.auth, request, &shared.base()) {
         return refusal;
     }
     let Some(rest) = request.path().strip_prefix("/v2") else { return Answer::new(404) };

@@ -147,10 +147,21 @@ impl Answer {
 }
 
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let acceptor = shared.options.tls.as_ref().map(crate::tls::acceptor);
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         shared.lock().connections += 1;
-        tokio::spawn(connection(stream, Arc::clone(&shared)));
+        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
+        tokio::spawn(async move {
+            match acceptor {
+                None => connection(stream, shared).await,
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        connection(stream, shared).await;
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -213,7 +224,12 @@ async fn read_head<R: AsyncRead + Unpin>(reader: &mut BufReader<R>) -> Option<Re
     let text = String::from_utf8(head).ok()?;
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.split(' ');
-    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let (method, target) = (first.next()?.to_owned(), first.next()?);
+    // What comes through a proxy names the whole URL (RFC 9112, section 3.2.2).
+    let target = match target.strip_prefix("http://").map(|rest| rest.find('/').map_or("/", |at| &rest[at..])) {
+        Some(path) => path.to_owned(),
+        None => target.to_owned(),
+    };
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))

@@ -14,8 +14,10 @@ mod api;
 mod auth;
 mod fault;
 mod http;
+mod proxy;
 mod seed;
 mod store;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +26,9 @@ use std::thread::JoinHandle;
 pub use auth::{Auth, TokenAuth};
 pub use fault::{Fault, Wire};
 pub use http::{Answer, Request};
+pub use proxy::Proxy;
 pub use seed::{Image, blob_bytes};
+pub use tls::{Authority, ExtendedKeyUsage, Tls};
 
 use store::Store;
 
@@ -43,6 +47,8 @@ pub struct Options {
     pub smallest_chunk: Option<u64>,
     /// Requests whose body is larger are answered with 413.
     pub largest_body: Option<u64>,
+    /// TLS, with certificates of an authority of the test's own.
+    pub tls: Option<Tls>,
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
 }
@@ -56,6 +62,7 @@ impl Default for Options {
             mounts: true,
             smallest_chunk: None,
             largest_body: None,
+            tls: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
@@ -78,6 +85,11 @@ struct State {
 }
 
 impl Shared {
+    fn base(&self) -> String {
+        let scheme = if self.options.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,9 +139,9 @@ impl TestRegistry {
         self.shared.address.port()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or the same with https.
     pub fn url(&self) -> String {
-        format!("http://{}", self.host())
+        self.shared.base()
     }
 
     /// Adds a fault. Faults are tried in the order in which they were added; the first that fits counts.

@@ -19,7 +19,9 @@ use super::{Environment, Stream};
 /// Most bytes of standard output that are kept.
 const CAPTURE_LIMIT: usize = 64 << 20;
 /// Lines of standard error that are kept for messages.
-const TAIL_LINES: usize = 20;
+const TAIL_LINES: usize = 100;
+/// Longest of these lines, in bytes.
+const TAIL_LINE: usize = 2048;
 /// How long a pipe may stay open after the child has ended: a daemon that the child left behind
 /// (a compiler cache's server, say) may hold it for ever.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -198,8 +200,8 @@ impl Children {
         if state.interrupted {
             return Err(ProcessError::Interrupted);
         }
-        let failed = |source| ProcessError::Start { program: command.program.clone(), source };
-        let child = std::process::Command::new(&command.program)
+        let mut process = std::process::Command::new(&command.program);
+        process
             .args(&command.arguments)
             .env_clear()
             .envs(command.environment.iter())
@@ -207,9 +209,20 @@ impl Children {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .process_group(0);
+        let mut tries = 0;
+        let child = loop {
+            match process.spawn() {
+                Ok(child) => break child,
+                // A program that was written just now: some other child that is about to start
+                // holds it open for a moment still.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && tries < 50 => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(source) => return Err(ProcessError::Start { program: command.program.clone(), source }),
+            }
+        };
         let pid = Pid::from_child(&child);
         state.groups.insert(pid);
         Ok((child, pid))
@@ -234,8 +247,9 @@ impl Children {
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let (mut stdout, mut flooded) = (Vec::new(), false);
         let mut tail = std::collections::VecDeque::new();
-        let mut on_stderr = |line: String, on_line: &mut dyn FnMut(Stream, &str)| {
+        let mut on_stderr = |mut line: String, on_line: &mut dyn FnMut(Stream, &str)| {
             on_line(Stream::Stderr, &line);
+            line.truncate(line.floor_char_boundary(TAIL_LINE));
             if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }

@@ -78,6 +78,9 @@ pub enum ProgramError {
     /// Not a Go package.
     #[error("there is no Go file in {}", .0.display())]
     NoGoFiles(PathBuf),
+    /// A Go package that is not a program.
+    #[error("{} is not a program: its package is not `main`", .0.display())]
+    NotMain(PathBuf),
     /// A linker flag that Go's quoting cannot express.
     #[error("the linker flag `{0}` holds both kinds of quotation marks, which Go cannot take")]
     Quotes(String),

@@ -12,9 +12,9 @@ use oci_layout::Digest;
 use super::artifact::{self, Artifact, LocalPaths};
 use super::error::{CompileError, ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
-use super::request::{CompileRequest, GoProgram, Program};
+use super::request::{CompileRequest, GoProgram, Linkage, Program};
 use super::unit::GoUnit;
-use super::{Compiled, ToolContext};
+use super::{Compiled, ToolContext, c_compiler, cgo};
 use crate::event::Event;
 use crate::process::{Command, Environment, describe_status};
 use crate::target::TargetPlatform;
@@ -26,6 +26,7 @@ pub(super) fn units(
     lacks: &mut Lacks,
 ) -> Result<Vec<GoUnit>, SurveyError> {
     let mut units: Vec<GoUnit> = Vec::new();
+    let mut known = cgo::Known::default();
     for request in requests {
         let Program::Go(program) = &request.program else { continue };
         let wrong = |source| SurveyError::Program { binary: request.binary, name: request.name.clone(), source };
@@ -36,10 +37,42 @@ pub(super) fn units(
             lacks.add(Lack::Compiler { program: "go" }, None, request.platform);
             continue;
         };
-        let arguments = arguments(program).map_err(wrong)?;
-        let environment = environment(program, request.platform, context);
+        let mut environment = environment(program, request.platform, context);
+        let facts = known.of(program, &go, &environment, context)?;
+        if facts.package.as_ref().is_some_and(|name| name != "main") {
+            return Err(wrong(ProgramError::NotMain(program.directory.clone())));
+        }
+        // Who sets the variable has decided.
+        let package = if environment.get("CGO_ENABLED") == Some("0".as_ref()) {
+            if let Some(package) = &facts.cgo {
+                context.warn(format!("{}: CGO_ENABLED=0 leaves out the C in {package}", request.name));
+            }
+            None
+        } else if program.env.get("CGO_ENABLED").is_some_and(|value| value == "1") {
+            Some(facts.cgo.unwrap_or_else(|| "net".to_owned()))
+        } else {
+            facts.cgo
+        };
+        environment.set("CGO_ENABLED", if package.is_some() { "1" } else { "0" });
+        if let Some(package) = &package {
+            match c_compiler::find(request.platform, request.linkage, &environment, context)? {
+                Ok(found) => {
+                    let names = [("CC", found.cc), ("CXX", found.cxx)];
+                    for (name, value) in names.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                        environment.set(name, value);
+                    }
+                }
+                Err(program) => {
+                    let package = package.clone();
+                    lacks.add(Lack::Cgo { program, package }, None, request.platform);
+                    continue;
+                }
+            }
+        }
+        let archive = package.is_some() && request.linkage == Linkage::Static;
+        let arguments = arguments(program, archive).map_err(wrong)?;
         let binary = (request.binary, request.name.clone());
-        let output = output(program, request.platform, &arguments, context.work_dir);
+        let output = output(program, request.platform, &arguments, &environment, context.work_dir);
         match units.iter_mut().find(|unit| unit.output == output) {
             Some(unit) => unit.binaries.push(binary),
             None => units.push(GoUnit {
@@ -61,12 +94,17 @@ fn has_go_files(directory: &Path) -> bool {
     entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "go"))
 }
 
-/// Everything behind `go build` that does not depend on the platform.
-fn arguments(program: &GoProgram) -> Result<Vec<String>, ProgramError> {
+/// Everything behind `go build` that does not depend on the platform. `archive`: the C library
+/// goes into the program.
+fn arguments(program: &GoProgram, archive: bool) -> Result<Vec<String>, ProgramError> {
     let mut arguments = vec!["-trimpath".to_owned(), "-buildvcs=false".to_owned()];
-    if !program.ldflags.is_empty() {
-        let words: Result<Vec<String>, ProgramError> = program.ldflags.iter().map(|flag| quoted(flag)).collect();
-        arguments.push(format!("-ldflags={}", words?.join(" ")));
+    let words: Result<Vec<String>, ProgramError> = program.ldflags.iter().map(|flag| quoted(flag)).collect();
+    let mut words = words?;
+    if archive {
+        words.extend(["-linkmode=external".to_owned(), "-extldflags=-static".to_owned()]);
+    }
+    if !words.is_empty() {
+        arguments.push(format!("-ldflags={}", words.join(" ")));
     }
     if !program.tags.is_empty() {
         arguments.push(format!("-tags={}", program.tags.join(",")));
@@ -106,7 +144,6 @@ fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolCont
     if let Some((name, value)) = row.go_level {
         env.set(name, value);
     }
-    env.set("CGO_ENABLED", "0");
     if context.offline {
         env.set("GOPROXY", "off");
     }
@@ -123,9 +160,16 @@ fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolCont
 }
 
 /// Another place for everything that may change the program beside its sources.
-fn output(program: &GoProgram, platform: TargetPlatform, arguments: &[String], work_dir: &Path) -> PathBuf {
+fn output(
+    program: &GoProgram,
+    platform: TargetPlatform,
+    arguments: &[String],
+    environment: &Environment,
+    work_dir: &Path,
+) -> PathBuf {
+    let compiler = ["CGO_ENABLED", "CC", "CXX"].map(|name| environment.get(name));
     let env: &BTreeMap<String, String> = &program.env;
-    let text = format!("1\0{:?}\0{platform}\0{arguments:?}\0{env:?}", program.directory);
+    let text = format!("1\0{:?}\0{platform}\0{arguments:?}\0{env:?}\0{compiler:?}", program.directory);
     let name = program.directory.file_name().unwrap_or("program".as_ref());
     work_dir.join("go").join(Digest::of(text.as_bytes()).short()).join(name)
 }
@@ -190,7 +234,7 @@ mod tests {
             tags: vec!["netgo".to_owned(), "x".to_owned()],
             env: BTreeMap::new(),
         };
-        let arguments = match arguments(&program) {
+        let arguments = match arguments(&program, false) {
             Ok(arguments) => arguments.join(" "),
             Err(error) => error.to_string(),
         };

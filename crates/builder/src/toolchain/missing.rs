@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::c_compiler::is_native;
 use super::rust::compiler::RustToolchain;
 use super::system::System;
 use crate::target::{Libc, TargetPlatform};
@@ -19,6 +20,8 @@ pub(super) enum Lack {
     NoTarget { libc: Libc },
     /// A linker that mab looked for.
     Linker { program: String },
+    /// A C compiler for Go packages that have C in them.
+    Cgo { program: String, package: String },
     /// A linker that the user has chosen.
     ChosenLinker { program: String, origin: String },
     /// A linker is there, its C library is not.
@@ -160,6 +163,11 @@ fn describe(lack: &Lack) -> String {
         Lack::NoTarget { libc: Libc::Musl } => "Rust has no target with musl for this platform".to_owned(),
         Lack::NoTarget { libc: Libc::Gnu } => "Rust has no target with glibc for this platform".to_owned(),
         Lack::Linker { program } => format!("the linker {program} is not on PATH"),
+        Lack::Cgo { program, package } => {
+            format!(
+                "the C compiler {program} is not on PATH, or has no C library; the Go package {package} has C in it"
+            )
+        }
         Lack::ChosenLinker { program, origin } => format!("the linker {program}, named by {origin}, is not there"),
         Lack::CLibrary { linker, file } => format!("{linker} has no C library to link with ({file})"),
     }
@@ -190,8 +198,8 @@ fn mend(lack: &Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform
         },
         Lack::NoTarget { .. } => Mend::Advice("take another base, or leave the platform out".to_owned()),
         Lack::ChosenLinker { .. } => Mend::Advice("install it, or correct the setting".to_owned()),
-        Lack::Linker { .. } | Lack::CLibrary { .. } => {
-            let native = toolchain.is_some_and(|toolchain| toolchain.host == row.rust_gnu);
+        Lack::Linker { .. } | Lack::CLibrary { .. } | Lack::Cgo { .. } => {
+            let native = toolchain.map_or(is_native(row), |toolchain| toolchain.host == row.rust_gnu);
             system.cross_compiler(row, native).unwrap_or_else(|| {
                 Mend::Advice(format!(
                     "no package of this system is known for it: name a linker for {platform} in cargo's configuration (target.{}.linker)",

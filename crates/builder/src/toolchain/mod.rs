@@ -6,6 +6,8 @@
 //! a base image, and nothing here changes the user's machine.
 
 mod artifact;
+mod c_compiler;
+mod cgo;
 mod error;
 mod go;
 mod missing;
@@ -14,6 +16,7 @@ mod rust;
 mod survey;
 mod system;
 mod unit;
+mod zig;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

@@ -78,6 +78,9 @@ pub struct RustProgram {
     pub target_cpu: Option<String>,
     /// Variables for cargo.
     pub env: BTreeMap<String, String>,
+    /// The oldest glibc that it has to run with, as `2.28`, where the build file says: what zig,
+    /// where there is one, links against.
+    pub glibc: Option<String>,
     /// A toolchain, by rustup's name.
     pub toolchain: Option<String>,
 }

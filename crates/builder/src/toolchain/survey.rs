@@ -12,6 +12,7 @@ use cargo_platform::Cfg;
 use super::error::{ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, Linkage, Program, RustProgram, runs_programs};
+use super::rust::Uses;
 use super::rust::compiler::{RustToolchain, RustcError};
 use super::rust::config::CargoConfig;
 use super::rust::linker::{self, Wanted};
@@ -76,13 +77,13 @@ struct Site {
 
 type SiteKey = (PathBuf, BTreeMap<String, String>, Option<String>);
 
-/// The target of a program, and what points cargo to its tools.
-type Tools = Result<(&'static str, Vec<(String, String)>), Lack>;
+/// The target of a program, and its tools.
+type Found = Result<(&'static str, linker::Tools), Lack>;
 
 struct RustSurvey<'a> {
     context: &'a ToolContext<'a>,
     sites: HashMap<SiteKey, Arc<Site>>,
-    tools: HashMap<(SiteKey, TargetPlatform, Linkage), Tools>,
+    tools: HashMap<(SiteKey, TargetPlatform, Linkage, Option<String>), Found>,
 }
 
 impl<'a> RustSurvey<'a> {
@@ -114,11 +115,11 @@ impl<'a> RustSurvey<'a> {
             }
         };
         let bin = package::select(program, metadata).map_err(wrong)?;
-        let tools_key = (key, request.platform, request.linkage);
+        let tools_key = (key, request.platform, request.linkage, program.glibc.clone());
         let tools = match self.tools.get(&tools_key) {
             Some(tools) => tools.clone(),
             None => {
-                let tools = self.tools(&site, toolchain, program, request)?;
+                let tools = self.tools(&site, toolchain, metadata, program, request)?;
                 self.tools.insert(tools_key, tools.clone());
                 tools
             }
@@ -142,7 +143,7 @@ impl<'a> RustSurvey<'a> {
                 bin,
                 triple: triple.to_owned(),
             },
-            target: RustTarget { triple: triple.to_owned(), tools },
+            target: RustTarget { triple: triple.to_owned(), linker: tools.linker, tools: tools.variables },
             settings: RustSettings {
                 features,
                 default_features: program.default_features,
@@ -151,6 +152,7 @@ impl<'a> RustSurvey<'a> {
                 env: program.env.clone(),
                 toolchain: program.toolchain.clone(),
                 crt_static: request.linkage == Linkage::Static,
+                glibc: program.glibc.clone(),
                 target_cpu,
             },
             place: Place {
@@ -230,11 +232,13 @@ impl<'a> RustSurvey<'a> {
         &self,
         site: &Site,
         toolchain: &RustToolchain,
+        metadata: &Metadata,
         program: &RustProgram,
         request: &CompileRequest,
-    ) -> Result<Tools, ProcessError> {
+    ) -> Result<Found, ProcessError> {
         let row = request.platform.target();
-        let look = |libc: Libc| -> Result<Tools, ProcessError> {
+        let uses = Uses::of(metadata.workspace_root.as_std_path());
+        let look = |libc: Libc| -> Result<Found, ProcessError> {
             let Some(triple) = request.platform.rust_target(libc) else { return Ok(Err(Lack::NoTarget { libc })) };
             if !site.config.builds_std() && !toolchain.has_std(triple) {
                 return Ok(Err(Lack::Std { triple, tier_three: row.tier_three.contains(&triple) }));
@@ -245,12 +249,15 @@ impl<'a> RustSurvey<'a> {
                 triple,
                 libc,
                 is_static: request.linkage == Linkage::Static,
+                glibc: program.glibc.as_deref().filter(|_| libc == Libc::Gnu),
+                uses,
                 toolchain,
                 config: &site.config,
                 cfg: &cfg,
                 directory: &program.directory,
                 env: &site.environment,
                 children: self.context.children,
+                work_dir: self.context.work_dir,
             })?;
             Ok(found.map(|tools| (triple, tools)))
         };
@@ -258,10 +265,15 @@ impl<'a> RustSurvey<'a> {
             Linkage::Dynamic(libc) => look(libc),
             Linkage::Static => {
                 let musl = look(Libc::Musl)?;
-                if musl.is_ok() {
+                // Where there is C to compile, only with a compiler that knows musl.
+                let good = |(_, tools): &(_, linker::Tools)| tools.compiles_c || !uses.c;
+                if musl.as_ref().is_ok_and(good) {
                     return Ok(musl);
                 }
                 let gnu = look(Libc::Gnu)?;
+                if gnu.is_err() && musl.is_ok() {
+                    return Ok(musl);
+                }
                 // Of two things that would do, the one that is got with less is reported: a
                 // standard library from rustup, without root.
                 let by_rustup = matches!(musl, Err(Lack::Std { tier_three: false, .. }));

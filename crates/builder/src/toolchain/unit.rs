@@ -63,6 +63,8 @@ pub struct RustSettings {
     pub toolchain: Option<String>,
     /// `-C target-feature=+crt-static`.
     pub crt_static: bool,
+    /// The oldest glibc that the program has to run with, where the build file says.
+    pub glibc: Option<String>,
     /// `-C target-cpu`.
     pub target_cpu: Option<String>,
 }
@@ -97,6 +99,8 @@ pub(super) struct Place {
 pub struct RustTarget {
     /// The compiler's name of it.
     pub triple: String,
+    /// What links, for people.
+    pub linker: String,
     /// Variables that point cargo and build scripts to linker and C compiler.
     pub tools: Vec<(String, String)>,
 }
@@ -248,7 +252,7 @@ mod tests {
                 bin: Bin { package: "p@1.0.0".into(), package_id: "p".into(), name: bin.into() },
                 triple: triple.clone(),
             },
-            target: RustTarget { triple, tools: Vec::new() },
+            target: RustTarget { triple, linker: "cc".into(), tools: Vec::new() },
             settings: RustSettings {
                 features: Vec::new(),
                 default_features: true,
@@ -257,6 +261,7 @@ mod tests {
                 env: BTreeMap::new(),
                 toolchain: None,
                 crt_static: false,
+                glibc: None,
                 target_cpu: None,
             },
             place: Place {

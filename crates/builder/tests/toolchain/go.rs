@@ -1,8 +1,9 @@
 use builder::check::elf::check_program;
-use builder::toolchain::{CompileRequest, Program};
+use builder::target::Libc;
+use builder::toolchain::{CompileRequest, Linkage, Program};
 use oci_layout::Digest;
 
-use crate::support::{Machine, go, host, run};
+use crate::support::{Machine, go, host, run, script, which, without_zig};
 
 const MODULE: &[(&str, &str)] = &[
     ("go.mod", "module example.com/agent\n\ngo 1.22\n"),
@@ -60,10 +61,9 @@ fn linker_flags_with_blanks_arrive_and_nothing_is_linked_twice() {
 fn a_library_is_no_program_and_errors_are_shown() {
     let machine = Machine::new("m");
     machine.write(MODULE);
-    let units = machine.survey(&[go(&machine.checkout().join("words"), "linux/arm64")]).unwrap();
     assert_eq!(
-        machine.compile(&units[0]).unwrap_err(),
-        "ROOT/checkout/words is not a program: its package is not `main`"
+        machine.survey(&[go(&machine.checkout().join("words"), "linux/arm64")]).unwrap_err(),
+        "/agent cannot be built: ROOT/checkout/words is not a program: its package is not `main`"
     );
     assert_eq!(
         machine.survey(&[go(&machine.checkout(), "linux/arm64")]).unwrap_err(),
@@ -82,4 +82,53 @@ fn without_a_home_it_works_too() {
     machine.env.set("HOME", "/nonexistent");
     machine.env.set("GOCACHE", machine.env.get("GOCACHE").unwrap().to_owned());
     machine.build(&agent(&machine, "linux/arm64"));
+}
+
+/// A program with C in it, which says so.
+const CGO: &[(&str, &str)] = &[
+    ("go.mod", "module example.com/c\n\ngo 1.22\n"),
+    (
+        "main.go",
+        "package main\n\n// int answer(void) { return 42; }\nimport \"C\"\n\nfunc main() { println(C.answer()) }\n",
+    ),
+];
+
+#[test]
+fn c_is_compiled_in_and_linked_as_the_base_wants() {
+    if which("gcc").is_none() {
+        return;
+    }
+    let mut machine = Machine::new("m");
+    machine.write(CGO);
+    // Without zig: the C library of this machine.
+    machine.env.set("PATH", without_zig(&machine));
+    for (linkage, is_static) in [(Linkage::Dynamic(Libc::Gnu), false), (Linkage::Static, true)] {
+        let mut request = go(&machine.checkout(), host().target().platform);
+        request.linkage = linkage;
+        let program = machine.build(&request);
+        assert_eq!(check_program("/c", &program, request.platform).unwrap().is_static(), is_static);
+        assert_eq!(machine.record.warnings(), [""; 0]);
+    }
+}
+
+#[test]
+fn without_a_c_compiler_c_is_not_left_out_in_silence() {
+    let mut machine = Machine::new("m");
+    machine.write(CGO);
+    let bin = machine.root.join("bin");
+    script(&bin.join("go"), &format!("exec {} \"$@\"", which("go").unwrap().display()));
+    machine.env.set("PATH", &bin);
+    let request = go(&machine.checkout(), "linux/riscv64");
+    let error = machine.survey(std::slice::from_ref(&request)).unwrap_err();
+    assert!(
+        error.contains(
+            "for linux/riscv64: the C compiler riscv64-linux-gnu-gcc is not on PATH, or has no C library; \
+             the Go package example.com/c has C in it"
+        ),
+        "{error}"
+    );
+    // Who says so gets it without, and is told.
+    machine.env.set("CGO_ENABLED", "0");
+    machine.survey(&[request]).unwrap();
+    assert_eq!(machine.record.warnings(), ["/agent: CGO_ENABLED=0 leaves out the C in example.com/c"]);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use builder::event::{Event, Reporter};
-use builder::process::{Children, Environment};
+use builder::process::{Children, Command, Environment};
 use builder::target::{Libc, TargetPlatform};
 use builder::toolchain::{
     CompileRequest, CompileUnit, Compiled, GoProgram, Linkage, Program, RustProgram, ToolContext, compile, survey,
@@ -163,6 +163,7 @@ pub(crate) fn rust(directory: &Path) -> CompileRequest {
             profile: "release".to_owned(),
             target_cpu: None,
             env: BTreeMap::new(),
+            glibc: None,
             toolchain: None,
         }),
     }
@@ -185,12 +186,12 @@ pub(crate) fn go(directory: &Path, platform: &str) -> CompileRequest {
 
 /// Runs a program and returns what it prints.
 pub(crate) fn run(program: &Path) -> String {
-    let copy = tempfile::tempdir().unwrap();
-    let copy = copy.path().join("program");
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("program");
     fs_err::copy(program, &copy).unwrap();
     fs_err::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let output = std::process::Command::new(&copy).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    let command = Command::new(copy, "/", Environment::default());
+    String::from_utf8(Children::new().capture(&command).unwrap().stdout).unwrap()
 }
 
 /// A tool that a test puts into a directory of its own.
@@ -206,4 +207,11 @@ pub(crate) fn which(name: &str) -> Option<PathBuf> {
 
 pub(crate) fn os(text: &str) -> OsString {
     text.into()
+}
+
+/// The user's `PATH` without directories that zig is in, or may be found through.
+pub(crate) fn without_zig(machine: &Machine) -> OsString {
+    let path = machine.env.text("PATH").unwrap();
+    let directories = path.split(':').filter(|directory| !Path::new(directory).join("zig").exists());
+    os(&directories.collect::<Vec<_>>().join(":"))
 }

@@ -24,7 +24,8 @@ pub(crate) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 pub struct AuthFile {
     /// For people: its path, or the setting that held the text.
     pub origin: String,
-    entries: BTreeMap<String, Credential>,
+    /// An entry that cannot be read is an error for whoever needs it, not for the whole file.
+    entries: BTreeMap<String, Result<Credential, &'static str>>,
     helpers: BTreeMap<String, String>,
     store: Option<String>,
 }
@@ -62,10 +63,7 @@ impl AuthFile {
         })?;
         let mut entries = BTreeMap::new();
         for (key, entry) in raw.auths.unwrap_or_default() {
-            let credential = entry.unwrap_or_default().credential().map_err(|problem| {
-                syntax(format!("the entry for {}: {problem}", crate::redact::ShownUrl::of_text(&key)))
-            })?;
-            if let Some(credential) = credential {
+            if let Some(credential) = entry.unwrap_or_default().credential().transpose() {
                 // `https://r.example` and `r.example` are one key; the plain one counts.
                 let plain = normalize_key(&key);
                 if plain == key || !entries.contains_key(&plain) {
@@ -118,8 +116,15 @@ impl AuthFile {
             }
         }
         for key in keys {
-            if let Some(credential) = self.entries.get(key) {
-                return Ok(Some(Found { credential: credential.clone(), origin: self.origin.clone() }));
+            match self.entries.get(key) {
+                None => {}
+                Some(Ok(credential)) => {
+                    return Ok(Some(Found { credential: credential.clone(), origin: self.origin.clone() }));
+                }
+                Some(Err(problem)) => {
+                    let problem = format!("the entry for {key}: {problem}");
+                    return Err(CredentialsError::Syntax { origin: self.origin.clone(), problem });
+                }
             }
         }
         if let Some(name) = &self.store
@@ -201,4 +206,110 @@ pub(super) fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "more than 4 MiB"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::Repository;
+
+    /// `me:pw` in base64.
+    const ME: &str = "bWU6cHc=";
+
+    #[track_caller]
+    fn finds(text: &str, repository: &str, expect: Option<&str>) {
+        let file = AuthFile::parse("auth.json", text.as_bytes()).unwrap();
+        let repository: Repository = repository.parse().unwrap();
+        let keys = super::super::keys(repository.registry(), Some(&repository));
+        let found = file.lookup(repository.registry(), &keys, &Helpers::default()).unwrap();
+        let shown = found.map(|found| match found.credential {
+            Credential::Password { username, password } => format!("{username}:{}", password.expose()),
+            Credential::Identity(token) => format!("identity {}", token.expose()),
+            Credential::Bearer(token) => format!("bearer {}", token.expose()),
+        });
+        assert_eq!(shown.as_deref(), expect, "{text} {repository}");
+    }
+
+    #[test]
+    fn keys_come_in_every_spelling() {
+        let entry = |key: &str| format!(r#"{{"auths":{{"{key}":{{"auth":"{ME}"}}}}}}"#);
+        for key in ["r.example", "https://r.example", "http://r.example/", "https://R.example/v2/", "r.example/v1/"] {
+            finds(&entry(key), "r.example/a", Some("me:pw"));
+        }
+        for key in ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"] {
+            finds(&entry(key), "debian", Some("me:pw"));
+        }
+        finds(&entry("r.example:5000"), "r.example/a", None);
+        finds(&entry("r.example"), "r.example:5000/a", None);
+        finds(&entry("ample"), "r.example/a", None);
+    }
+
+    #[test]
+    fn the_most_special_path_counts() {
+        let text = r#"{"auths":{
+            "r.example": {"username": "host", "password": "1"},
+            "r.example/team": {"username": "team", "password": "2"},
+            "r.example/team/app": {"username": "app", "password": "3"}}}"#;
+        finds(text, "r.example/team/app", Some("app:3"));
+        finds(text, "r.example/team/app/deep", Some("app:3"));
+        finds(text, "r.example/team/other", Some("team:2"));
+        finds(text, "r.example/teamster", Some("host:1"));
+    }
+
+    #[test]
+    fn entries_hold_tokens_and_odd_base64() {
+        let entry = |fields: &str| format!(r#"{{"auths":{{"r.example":{{{fields}}}}}}}"#);
+        finds(&entry(r#""identitytoken":"t","auth":"PHRva2VuPjo=""#), "r.example/a", Some("identity t"));
+        finds(&entry(r#""registrytoken":"t""#), "r.example/a", Some("bearer t"));
+        finds(&entry(r#""auth":"bWU6cHc""#), "r.example/a", Some("me:pw"));
+        finds(&entry(r#""auth":"bWU6cDp3""#), "r.example/a", Some("me:p:w"));
+        finds(&entry(r#""auth":"bWU6cHcAAA==""#), "r.example/a", Some("me:pw"));
+        finds(&entry(r#""auth":"","email":"x""#), "r.example/a", None);
+        finds(r#"{"auths":{"r.example":null},"HttpHeaders":{"x":"y"}}"#, "r.example/a", None);
+        finds(r#"{"auths":null}"#, "r.example/a", None);
+        finds(" \n", "r.example/a", None);
+    }
+
+    #[test]
+    fn x01_errors_do_not_quote_the_file() {
+        for text in [r#"{"auths":{"r.example":{"password":["canary"]}}}"#, r#"{"auths":"canary"}"#, r#"{"canary"#] {
+            let error = AuthFile::parse("auth.json", text.as_bytes()).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.to_lowercase().contains("canary") && shown.contains("auth.json"), "{shown}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
+        for auth in ["canary!", "Y2FuYXJ5"] {
+            let text = format!(r#"{{"auths":{{"r.example":{{"auth":"{auth}"}},"o.example":{{"auth":"{ME}"}}}}}}"#);
+            finds(&text, "o.example/a", Some("me:pw"));
+            let file = AuthFile::parse("auth.json", text.as_bytes()).unwrap();
+            let keys = ["r.example".to_owned()];
+            let error = file.lookup(&"r.example".parse().unwrap(), &keys, &Helpers::default()).unwrap_err();
+            assert!(error.to_string().starts_with("auth.json: the entry for r.example: `auth` is not"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+        let file = AuthFile::parse("f", r#"{"auths":{"r.example":{"username":"u","password":"canary"}}}"#.as_bytes());
+        assert!(!format!("{file:?}").contains("canary"));
+    }
+
+    #[test]
+    fn files_that_are_none_are_absent_and_odd_ones_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        assert!(AuthFile::read(&path).unwrap().is_none());
+        assert!(AuthFile::read(&path.join("below")).unwrap().is_none());
+        assert!(AuthFile::read(directory.path()).is_err(), "a directory");
+        std::fs::write(&path, vec![b' '; 5 << 20]).unwrap();
+        assert!(AuthFile::read(&path).is_err(), "too large");
+        std::fs::write(&path, "{}").unwrap();
+        assert!(AuthFile::read(&path).unwrap().unwrap().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>, key: String, auth: String) {
+            let _ = AuthFile::parse("f", &bytes);
+            let text = serde_json::json!({"auths": {key: {"auth": auth}}}).to_string();
+            let _ = AuthFile::parse("f", text.as_bytes());
+        }
+    }
 }

@@ -172,3 +172,107 @@ fn problem(name: &str, problem: String) -> CredentialsError {
 fn failure(name: &str, action: &str) -> CredentialsError {
     problem(name, format!("failed; `docker-credential-{name} {action}` by hand says why"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A directory with a helper `x` that runs `script`.
+    fn helper(script: &str) -> (tempfile::TempDir, Helpers) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker-credential-x");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let directories = vec![directory.path().to_owned()];
+        (directory, Helpers { directories, timeout: Duration::from_secs(5), max_output: 10_000 })
+    }
+
+    fn get(script: &str) -> Result<Option<Credential>, CredentialsError> {
+        let (_directory, helpers) = helper(script);
+        helpers.get("x", "r.example")
+    }
+
+    #[test]
+    fn helpers_are_asked_by_the_registrys_name() {
+        let script =
+            r#"read name; [ "$1 $name" = "get r.example" ] && echo '{"ServerURL":"x","Username":"me","Secret":"pw"}'"#;
+        let expect = Credential::Password { username: "me".into(), password: "pw".into() };
+        assert_eq!(get(script).unwrap(), Some(expect));
+        let token = get(r#"echo '{"Username":"<token>","Secret":"t"}'"#).unwrap();
+        assert_eq!(token, Some(Credential::Identity("t".into())));
+        assert_eq!(get("echo 'credentials not found in native keychain'; exit 1").unwrap(), None);
+        assert_eq!(get(r#"echo '{"Username":"","Secret":""}'"#).unwrap(), None);
+    }
+
+    #[test]
+    fn x04_a_helper_that_hangs_is_ended_with_its_children() {
+        let (directory, mut helpers) = helper("sleep 100 & echo $! > \"$(dirname $0)/child\"; sleep 100");
+        helpers.timeout = Duration::from_millis(400);
+        let begin = Instant::now();
+        let error = helpers.get("x", "r.example").unwrap_err().to_string();
+        assert_eq!(error, "credential helper docker-credential-x: no answer within 0.4 s");
+        assert!(begin.elapsed() < Duration::from_secs(3));
+        let child: i32 = std::fs::read_to_string(directory.path().join("child")).unwrap().trim().parse().unwrap();
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let gone = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            // A zombie that init has yet to reap counts as gone.
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_nonzero())).unwrap_or_default();
+            state.is_empty() || state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+        });
+        assert!(gone, "the child runs on");
+    }
+
+    #[test]
+    fn x04_a_helper_that_leaves_its_output_open_is_ended() {
+        let (_directory, mut helpers) = helper("sleep 100 & echo '{}'");
+        helpers.timeout = Duration::from_millis(400);
+        let begin = Instant::now();
+        assert!(helpers.get("x", "r.example").is_err());
+        assert!(begin.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn x04_a_helper_that_floods_is_cut() {
+        let error = get("yes canary").unwrap_err().to_string();
+        assert_eq!(error, "credential helper docker-credential-x: wrote more than 10000 bytes");
+        let error = get("yes canary >&2").unwrap_err().to_string();
+        assert_eq!(error, "credential helper docker-credential-x: wrote more than 10000 bytes");
+    }
+
+    #[test]
+    fn x04_what_a_helper_writes_is_not_shown() {
+        for script in [
+            "echo canary >&2; exit 1",
+            "echo canary; exit 1",
+            "echo '{\"Secret\": canary'",
+            "echo canary >&2; kill -SEGV $$",
+            r#"echo '{"Username":"me","Secret":["canary"]}'"#,
+        ] {
+            let error = get(script).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn storing_and_erasing_speak_json_and_names() {
+        let (directory, helpers) = helper("echo $1 >> \"$(dirname $0)/log\"; cat >> \"$(dirname $0)/log\"");
+        helpers.store("x", "r.example", "me", &"pw\"".into()).unwrap();
+        helpers.erase("x", "r.example").unwrap();
+        let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+        let expect =
+            "store\n{\"Secret\":\"pw\\\"\",\"ServerURL\":\"r.example\",\"Username\":\"me\"}\nerase\nr.example\n";
+        assert_eq!(log, expect);
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_and_helpers_that_are_not_there() {
+        let (_directory, helpers) = helper("true");
+        for name in ["", "../x", "a/b", "a b", "x;y"] {
+            assert!(helpers.get(name, "r").unwrap_err().to_string().contains("not the name of a helper"), "{name}");
+        }
+        assert!(helpers.get("missing", "r").unwrap_err().to_string().contains("not in PATH"));
+    }
+}

@@ -68,3 +68,91 @@ impl Locations {
         (files, problems)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{Credential, Credentials, Helpers};
+    use std::path::Path;
+
+    /// Every place at once, each with a name of its own.
+    fn everywhere(root: &Path) -> Locations {
+        let write = |path: &str, name: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let text = format!(r#"{{"auths":{{"r.example":{{"username":"{name}","password":"x"}}}}}}"#);
+            std::fs::write(&path, text).unwrap();
+        };
+        write("named.json", "named");
+        write("docker/config.json", "docker");
+        write("home/.docker/config.json", "docker-home");
+        write("run/containers/auth.json", "podman-run");
+        write("config/containers/auth.json", "podman-config");
+        write("home/.config/containers/auth.json", "podman-home");
+        Locations {
+            docker_auth_config: Some(r#"{"auths":{"r.example":{"username":"inline","password":"x"}}}"#.into()),
+            registry_auth_file: Some(root.join("named.json")),
+            docker_config: Some(root.join("docker")),
+            xdg_runtime_dir: Some(root.join("run")),
+            xdg_config_home: Some(root.join("config")),
+            home: Some(root.join("home")),
+            user: Some(4_000_000),
+        }
+    }
+
+    fn winner(locations: &Locations) -> Option<String> {
+        let (files, problems) = locations.load();
+        assert!(problems.is_empty(), "{problems:?}");
+        let credentials = Credentials { given: Vec::new(), files, helpers: Helpers::default() };
+        let found = credentials.lookup(&"r.example".parse().unwrap(), None).unwrap()?;
+        match found.credential {
+            Credential::Password { username, .. } => Some(username),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_source_in_its_order() {
+        let root = tempfile::tempdir().unwrap();
+        let mut locations = everywhere(root.path());
+        let is = |locations: &Locations, expect: Option<&str>| assert_eq!(winner(locations).as_deref(), expect);
+        is(&locations, Some("inline"));
+        locations.docker_auth_config = Some("".into());
+        is(&locations, Some("named"));
+        locations.registry_auth_file = None;
+        is(&locations, Some("docker"));
+        locations.docker_config = None;
+        is(&locations, Some("docker-home"));
+        std::fs::remove_file(root.path().join("home/.docker/config.json")).unwrap();
+        is(&locations, Some("podman-run"));
+        // Without a runtime directory Podman's is named after the user, who is not here.
+        locations.xdg_runtime_dir = None;
+        is(&locations, Some("podman-config"));
+        locations.xdg_config_home = None;
+        is(&locations, Some("podman-home"));
+        locations.home = None;
+        is(&locations, None);
+        assert_eq!(locations.files(), [PathBuf::from("/run/containers/4000000/auth.json")]);
+        is(&Locations::default(), None);
+    }
+
+    #[test]
+    fn a_broken_file_hides_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let locations = everywhere(root.path());
+        std::fs::write(root.path().join("named.json"), "{canary").unwrap();
+        let (files, problems) = locations.load();
+        assert_eq!(files.len(), 4);
+        let shown = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(shown.contains("named.json") && !shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn a_login_writes_the_named_file_or_dockers() {
+        let mut locations = Locations { home: Some("/home/me".into()), ..Locations::default() };
+        assert_eq!(locations.login_file(), Some("/home/me/.docker/config.json".into()));
+        locations.registry_auth_file = Some("/x.json".into());
+        assert_eq!(locations.login_file(), Some("/x.json".into()));
+        assert_eq!(Locations::default().login_file(), None);
+    }
+}

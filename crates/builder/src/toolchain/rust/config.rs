@@ -90,6 +90,26 @@ impl CargoConfig {
         self.build("rustc-wrapper").filter(|chosen| !chosen.program.is_empty())
     }
 
+    /// A variable's value, from the environment or the `[env]` of a file.
+    pub(in crate::toolchain) fn text(&self, name: &str) -> Option<String> {
+        let in_file = |file: &File| match file.table.get("env")?.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Table(table) => {
+                let value = table.get("value")?.as_str()?;
+                let relative = table.get("relative").and_then(Value::as_bool).unwrap_or(false);
+                Some(if relative { file.root.join(value).to_string_lossy().into_owned() } else { value.to_owned() })
+            }
+            _ => None,
+        };
+        self.env.text(name).map(str::to_owned).or_else(|| self.files.iter().find_map(in_file))
+    }
+
+    /// Whether the user's environment, or the `[env]` of a file, sets a variable.
+    pub(in crate::toolchain) fn sets(&self, name: &str) -> bool {
+        let in_file = |file: &File| file.table.get("env").and_then(|env| env.get(name)).is_some();
+        self.env.get(name).is_some() || self.files.iter().any(in_file)
+    }
+
     /// Whether the standard library is compiled too, so that none need be installed.
     pub(in crate::toolchain) fn builds_std(&self) -> bool {
         let asked = |file: &File| file.table.get("unstable").and_then(|unstable| unstable.get("build-std")).is_some();

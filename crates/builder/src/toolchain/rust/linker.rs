@@ -1,14 +1,16 @@
-//! What links a Rust program for a target.
+//! What links a Rust program for a target, and compiles the C in it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cargo_platform::Cfg;
 
 use super::compiler::RustToolchain;
 use super::config::{CargoConfig, target_variable};
-use crate::process::{Children, Command, Environment, ProcessError, resolve_program};
+use super::environment::{Uses, Variables};
+use crate::process::{Children, Environment, ProcessError, resolve_program};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::missing::Lack;
+use crate::toolchain::{c_compiler, zig};
 
 /// The question.
 pub(in crate::toolchain) struct Wanted<'a> {
@@ -17,6 +19,9 @@ pub(in crate::toolchain) struct Wanted<'a> {
     pub(in crate::toolchain) libc: Libc,
     /// Everything goes into one file, so the C library must be there as an archive.
     pub(in crate::toolchain) is_static: bool,
+    /// The oldest glibc that the program has to run with, where the build file says.
+    pub(in crate::toolchain) glibc: Option<&'a str>,
+    pub(in crate::toolchain) uses: Uses,
     pub(in crate::toolchain) toolchain: &'a RustToolchain,
     pub(in crate::toolchain) config: &'a CargoConfig,
     pub(in crate::toolchain) cfg: &'a [Cfg],
@@ -24,56 +29,172 @@ pub(in crate::toolchain) struct Wanted<'a> {
     pub(in crate::toolchain) directory: &'a Path,
     pub(in crate::toolchain) env: &'a Environment,
     pub(in crate::toolchain) children: &'a Children,
+    /// Where scripts may be written.
+    pub(in crate::toolchain) work_dir: &'a Path,
 }
 
-/// Variables for cargo that name the linker, none where the user or rustc itself does, or what
-/// is lacking.
-pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Vec<(String, String)>, Lack>, ProcessError> {
-    let Wanted { platform, triple, env, .. } = *wanted;
-    if let Some(chosen) = wanted.config.linker(triple, wanted.cfg) {
-        // What the user has chosen is taken as it is; rust-lld comes with the compiler.
-        let known = chosen.program == "rust-lld" || resolve_program(&chosen.program, wanted.directory, env).is_some();
-        let program = chosen.program.to_string_lossy().into_owned();
-        return Ok(if known { Ok(Vec::new()) } else { Err(Lack::ChosenLinker { program, origin: chosen.origin }) });
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::toolchain) struct Tools {
+    /// What links, for people.
+    pub(in crate::toolchain) linker: String,
+    /// Variables for cargo and build scripts.
+    pub(in crate::toolchain) variables: Vec<(String, String)>,
+    /// C for this target compiles against its own C library.
+    pub(in crate::toolchain) compiles_c: bool,
+}
+
+/// What links, by name, and whether it compiles C too.
+enum Choice {
+    /// The user's own: left alone.
+    Users(String),
+    /// rustc's default.
+    Default,
+    /// A GCC.
+    Gcc { name: String, is_default_of_cc: bool, own_libc: bool },
+    /// zig, through these scripts.
+    Zig(zig::Tools),
+    /// The linker that comes with rustc.
+    Lld,
+}
+
+/// Finds linker and C compiler, or what is lacking.
+pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, Lack>, ProcessError> {
+    let choice = match wanted.libc {
+        Libc::Gnu => for_glibc(wanted)?,
+        Libc::Musl => for_musl(wanted),
+    };
+    let choice = match choice {
+        Ok(choice) => choice,
+        Err(lack) => return Ok(Err(lack)),
+    };
+    let row = wanted.platform.target();
+    let mut variables = Variables { triple: wanted.triple, config: wanted.config, found: Vec::new() };
+    let linker = target_variable(wanted.triple, "LINKER");
+    let mut set_linker = |name: &str| variables.found.push((linker.clone(), name.to_owned()));
+    let (name, compiles_c) = match choice {
+        Choice::Users(name) => (name, true),
+        Choice::Default => ("cc".to_owned(), wanted.libc == Libc::Gnu),
+        Choice::Gcc { name, is_default_of_cc, own_libc } => {
+            set_linker(&name);
+            if !is_default_of_cc {
+                variables.set("CC", &name);
+            }
+            (name, own_libc)
+        }
+        Choice::Zig(tools) => {
+            set_linker(&tools.cc);
+            for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
+                variables.set(name, program);
+            }
+            ("zig".to_owned(), true)
+        }
+        Choice::Lld => {
+            set_linker("rust-lld");
+            ("rust-lld".to_owned(), false)
+        }
+    };
+    if wanted.triple != wanted.toolchain.host && wanted.libc == Libc::Gnu {
+        if wanted.uses.pkg_config {
+            variables.pkg_config(row);
+        }
+        if wanted.uses.bindgen
+            && let Some(gcc) = wanted.env.lookup(cross_gcc(wanted))
+        {
+            variables.bindgen(row, &gcc, wanted.env, wanted.children)?;
+        }
     }
-    let row = platform.target();
-    let same_machine = wanted.toolchain.host.split('-').next() == triple.split('-').next();
-    let cross = format!("{}-gcc", row.gcc_prefix);
-    let set = |program: &str| vec![(target_variable(triple, "LINKER"), program.to_owned())];
-    match wanted.libc {
-        Libc::Gnu => {
-            let native = triple == wanted.toolchain.host;
-            let name = if native { "cc" } else { cross.as_str() };
-            let Some(program) = env.lookup(name) else { return Ok(Err(Lack::Linker { program: name.to_owned() })) };
+    Ok(Ok(Tools { linker: name, variables: variables.found, compiles_c }))
+}
+
+fn cross_gcc(wanted: &Wanted<'_>) -> String {
+    format!("{}-gcc", wanted.platform.target().gcc_prefix)
+}
+
+/// What the user has chosen is taken as it is, as long as it is there.
+fn users(wanted: &Wanted<'_>) -> Option<Result<Choice, Lack>> {
+    let chosen = wanted.config.linker(wanted.triple, wanted.cfg)?;
+    // rust-lld comes with the compiler.
+    let known =
+        chosen.program == "rust-lld" || resolve_program(&chosen.program, wanted.directory, wanted.env).is_some();
+    let program = chosen.program.to_string_lossy().into_owned();
+    Some(if known { Ok(Choice::Users(program)) } else { Err(Lack::ChosenLinker { program, origin: chosen.origin }) })
+}
+
+fn with_zig(wanted: &Wanted<'_>) -> Result<Option<Choice>, Lack> {
+    // zig has no archive of glibc, so it cannot put one into a program.
+    let Some(zig) = (wanted.libc == Libc::Musl || !wanted.is_static).then(|| zig::find(wanted.env)).flatten() else {
+        return Ok(None);
+    };
+    zig::tools(&zig, wanted.triple, wanted.libc, wanted.glibc, wanted.work_dir)
+        .map(|tools| tools.map(Choice::Zig))
+        .map_err(|error| Lack::Broken { program: zig.display().to_string(), said: error.to_string() })
+}
+
+fn for_glibc(wanted: &Wanted<'_>) -> Result<Result<Choice, Lack>, ProcessError> {
+    if let Some(choice) = users(wanted) {
+        return Ok(choice);
+    }
+    // Only zig links against an older glibc than the machine's.
+    if wanted.glibc.is_some() {
+        match with_zig(wanted) {
+            Ok(Some(choice)) => return Ok(Ok(choice)),
+            Ok(None) => {}
+            Err(lack) => return Ok(Err(lack)),
+        }
+    }
+    let row = wanted.platform.target();
+    let native = wanted.triple == wanted.toolchain.host;
+    let name = if native { "cc".to_owned() } else { cross_gcc(wanted) };
+    let lack = match wanted.env.lookup(&name) {
+        None => Lack::Linker { program: name },
+        Some(program) => {
             let file = if wanted.is_static { "libc.a" } else { "crt1.o" };
-            if !has_file(&program, file, wanted)? {
-                return Ok(Err(Lack::CLibrary { linker: name.to_owned(), file }));
+            if c_compiler::has_file(&program, file, row, wanted.env, wanted.children)? {
+                let gcc = Choice::Gcc { name, is_default_of_cc: true, own_libc: true };
+                return Ok(Ok(if native { Choice::Default } else { gcc }));
             }
-            Ok(Ok(if native { Vec::new() } else { set(name) }))
+            Lack::CLibrary { linker: name, file }
         }
-        // The target's own start files and C library come with its standard library; any linker
-        // for the machine does.
-        Libc::Musl => {
-            let musl = format!("{}-linux-musl-gcc", triple.split('-').next().unwrap_or_default());
-            let own = same_machine.then_some("musl-gcc");
-            for name in [Some(musl.as_str()), own, Some(cross.as_str())].into_iter().flatten() {
-                if env.lookup(name).is_some() {
-                    return Ok(Ok(set(name)));
-                }
-            }
-            if same_machine && env.lookup("cc").is_some() {
-                return Ok(Ok(Vec::new()));
-            }
-            Ok(if wanted.toolchain.has_lld() { Ok(set("rust-lld")) } else { Err(Lack::Linker { program: cross }) })
-        }
-    }
+    };
+    Ok(match with_zig(wanted) {
+        Ok(Some(choice)) => Ok(choice),
+        Ok(None) => Err(lack),
+        Err(lack) => Err(lack),
+    })
 }
 
-/// Whether a compiler has a file of the C library: it answers with a path where it has, with the
-/// bare name where it has not.
-fn has_file(compiler: &PathBuf, file: &str, wanted: &Wanted<'_>) -> Result<bool, ProcessError> {
-    let command = Command::new(compiler, wanted.directory, wanted.env.clone()).arg(format!("-print-file-name={file}"));
-    let output = wanted.children.capture(&command)?;
-    // A compiler that does not know the question is no GCC; what it has is its own affair.
-    Ok(!output.status.success() || output.stdout.contains(&b'/'))
+/// The target's own start files and C library come with Rust's standard library: any linker for
+/// the machine does. C compiles well only with musl's headers, though.
+fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
+    if let Some(choice) = users(wanted) {
+        return choice;
+    }
+    let machine = wanted.triple.split('-').next().unwrap_or_default();
+    let same_machine = wanted.toolchain.host.split('-').next() == Some(machine);
+    let musl_abi = wanted.triple.rsplit('-').next().unwrap_or_default();
+    let gcc = |name: String, is_default_of_cc, own_libc| Choice::Gcc { name, is_default_of_cc, own_libc };
+    let own = format!("{machine}-linux-{musl_abi}-gcc");
+    if wanted.env.lookup(&own).is_some() {
+        return Ok(gcc(own, true, true));
+    }
+    if same_machine && wanted.env.lookup("musl-gcc").is_some() {
+        return Ok(gcc("musl-gcc".to_owned(), true, true));
+    }
+    if wanted.uses.c
+        && let Some(choice) = with_zig(wanted)?
+    {
+        return Ok(choice);
+    }
+    let cross = cross_gcc(wanted);
+    if same_machine && wanted.env.lookup("cc").is_some() {
+        return Ok(Choice::Default);
+    }
+    if wanted.env.lookup(&cross).is_some() {
+        return Ok(gcc(cross, false, false));
+    }
+    if wanted.toolchain.has_lld() {
+        return Ok(Choice::Lld);
+    }
+    with_zig(wanted)?.ok_or(Lack::Linker { program: cross })
 }

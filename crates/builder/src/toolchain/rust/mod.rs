@@ -3,9 +3,11 @@
 pub(super) mod build;
 pub(super) mod compiler;
 pub(super) mod config;
+mod environment;
 mod flags;
 pub(super) mod linker;
 pub(super) mod package;
 pub mod wrapper;
 
+pub(super) use environment::Uses;
 pub(super) use flags::{remaps, salt};

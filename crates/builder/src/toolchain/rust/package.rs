@@ -141,6 +141,7 @@ mod tests {
             profile: "release".into(),
             target_cpu: None,
             env: std::collections::BTreeMap::new(),
+            glibc: None,
             toolchain: None,
         };
         let found = match select(&program, metadata) {

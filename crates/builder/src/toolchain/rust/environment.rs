@@ -1,0 +1,185 @@
+//! Variables that point build scripts to the target's own C compiler, headers and libraries, and
+//! away from those of this machine.
+//!
+//! The `cc` crate finds Debian's cross compilers by itself; only others need naming. What the
+//! user has set stays, in the environment or under `[env]` in a cargo configuration.
+
+use std::path::Path;
+
+use super::config::CargoConfig;
+use crate::process::{Children, Command, Environment, ProcessError};
+use crate::target::Target;
+
+/// What a workspace's lock file says about the tools that its crates call. It may say too much
+/// (crates for other systems, for tests), so nothing is refused because of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::toolchain) struct Uses {
+    /// C is compiled.
+    pub(in crate::toolchain) c: bool,
+    /// Headers are read by libclang.
+    pub(in crate::toolchain) bindgen: bool,
+    /// Libraries of the system are looked for.
+    pub(in crate::toolchain) pkg_config: bool,
+}
+
+impl Uses {
+    /// Reads `Cargo.lock` in the workspace's root; without one nothing is known.
+    pub(in crate::toolchain) fn of(workspace: &Path) -> Self {
+        fs_err::read_to_string(workspace.join("Cargo.lock")).map(|lock| Self::in_lock(&lock)).unwrap_or_default()
+    }
+
+    fn in_lock(lock: &str) -> Self {
+        let has = |name: &str| lock.lines().any(|line| line == format!("name = \"{name}\""));
+        Self { c: has("cc") || has("cmake"), bindgen: has("bindgen"), pkg_config: has("pkg-config") }
+    }
+}
+
+/// Names variables for one target, unless the user has.
+pub(super) struct Variables<'a> {
+    pub(super) triple: &'a str,
+    pub(super) config: &'a CargoConfig,
+    pub(super) found: Vec<(String, String)>,
+}
+
+impl Variables<'_> {
+    /// `NAME_<target>` in the spelling that every reader takes.
+    pub(super) fn of_target(&self, name: &str) -> String {
+        format!("{name}_{}", self.triple.replace(['-', '.'], "_"))
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.config.sets(&self.of_target(name))
+            || self.config.sets(&format!("{name}_{}", self.triple))
+            || self.config.sets(&format!("TARGET_{name}"))
+    }
+
+    /// Sets `NAME_<target>`.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        if !self.is_set(name) {
+            self.found.push((self.of_target(name), value.into()));
+        }
+    }
+
+    /// pkg-config finds the target's libraries where they are installed beside the machine's own
+    /// (Debian's multiarch) or in a sysroot that the user names, and never the machine's.
+    pub(super) fn pkg_config(&mut self, target: &Target) {
+        let multiarch = multiarch(target);
+        if self.is_set("PKG_CONFIG_LIBDIR") {
+            return;
+        }
+        let sysroot = self.sysroot();
+        let root = sysroot.as_deref().unwrap_or_default();
+        let libraries = format!("{root}/usr/lib/{multiarch}/pkgconfig");
+        let installed = Path::new(&libraries).is_dir();
+        // Asked for by the user for every target, it would find the machine's own libraries.
+        let allowed = self.config.sets("PKG_CONFIG_ALLOW_CROSS") || self.is_set("PKG_CONFIG_ALLOW_CROSS");
+        if sysroot.is_none() && !installed && !allowed {
+            return;
+        }
+        let mut directories = vec![libraries];
+        if sysroot.is_some() {
+            directories.push(format!("{root}/usr/lib/pkgconfig"));
+        }
+        directories.push(format!("{root}/usr/share/pkgconfig"));
+        self.set("PKG_CONFIG_LIBDIR", directories.join(":"));
+        if sysroot.is_some() {
+            self.set("CFLAGS", format!("-isystem {root}/usr/include/{multiarch}"));
+        } else if installed && !allowed {
+            self.set("PKG_CONFIG_ALLOW_CROSS", "1");
+        }
+    }
+
+    fn sysroot(&self) -> Option<String> {
+        let names = [self.of_target("PKG_CONFIG_SYSROOT_DIR"), format!("PKG_CONFIG_SYSROOT_DIR_{}", self.triple)];
+        names.iter().find_map(|name| self.config.text(name))
+    }
+
+    /// libclang reads the target's headers. GCC's own come last: only where libclang was
+    /// installed without its own are they wanted.
+    pub(super) fn bindgen(
+        &mut self,
+        target: &Target,
+        gcc: &Path,
+        env: &Environment,
+        children: &Children,
+    ) -> Result<(), ProcessError> {
+        let headers = format!("/usr/{}/include", target.gcc_prefix);
+        if self.is_set("BINDGEN_EXTRA_CLANG_ARGS") || !Path::new(&headers).is_dir() {
+            return Ok(());
+        }
+        let command = Command::new(gcc, "/", env.clone()).arg("-print-file-name=include");
+        let own = children.capture(&command)?;
+        let own = String::from_utf8_lossy(&own.stdout).trim().to_owned();
+        let own = if own.contains('/') { format!(" -idirafter {own}") } else { String::new() };
+        self.set("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {headers}{own}"));
+        Ok(())
+    }
+}
+
+/// Debian's directory name of an architecture: the compiler's prefix but for 32-bit x86.
+fn multiarch(target: &Target) -> &str {
+    if target.debian == "i386" { "i386-linux-gnu" } else { target.gcc_prefix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARM64: &str = "aarch64-unknown-linux-gnu";
+
+    fn check(vars: &[(&str, &str)], set: impl FnOnce(&mut Variables<'_>), expected: &[(&str, &str)]) {
+        let env = Environment::new(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        let config = CargoConfig::load("/nonexistent".as_ref(), None, &env);
+        let mut variables = Variables { triple: ARM64, config: &config, found: Vec::new() };
+        set(&mut variables);
+        let found: Vec<_> = variables.found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    fn loongarch() -> &'static Target {
+        crate::target::TARGETS.iter().find(|row| row.goarch == "loong64").unwrap()
+    }
+
+    #[test]
+    fn what_the_user_has_set_stays() {
+        let set = |variables: &mut Variables<'_>| variables.set("CC", "ours");
+        check(&[], set, &[("CC_aarch64_unknown_linux_gnu", "ours")]);
+        check(&[("CC", "the host's")], set, &[("CC_aarch64_unknown_linux_gnu", "ours")]);
+        check(&[("CC_aarch64_unknown_linux_gnu", "x")], set, &[]);
+        check(&[("CC_aarch64-unknown-linux-gnu", "x")], set, &[]);
+        check(&[("TARGET_CC", "x")], set, &[]);
+    }
+
+    #[test]
+    fn pkg_config_never_answers_with_the_machines_own_libraries() {
+        let set = |variables: &mut Variables<'_>| variables.pkg_config(loongarch());
+        // Nothing installed, nothing said: the crate refuses, as it should.
+        check(&[], set, &[]);
+        check(
+            &[("PKG_CONFIG_ALLOW_CROSS", "1")],
+            set,
+            &[(
+                "PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu",
+                "/usr/lib/loongarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig",
+            )],
+        );
+        check(
+            &[("PKG_CONFIG_SYSROOT_DIR_aarch64_unknown_linux_gnu", "/s")],
+            set,
+            &[
+                (
+                    "PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu",
+                    "/s/usr/lib/loongarch64-linux-gnu/pkgconfig:/s/usr/lib/pkgconfig:/s/usr/share/pkgconfig",
+                ),
+                ("CFLAGS_aarch64_unknown_linux_gnu", "-isystem /s/usr/include/loongarch64-linux-gnu"),
+            ],
+        );
+        check(&[("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", "/x")], set, &[]);
+    }
+
+    #[test]
+    fn the_lock_file_tells_which_tools_are_called() {
+        let lock = "[[package]]\nname = \"cc\"\nversion = \"1.0\"\n\n[[package]]\nname = \"pkg-config-x\"\n";
+        assert_eq!(Uses::in_lock(lock), Uses { c: true, bindgen: false, pkg_config: false });
+    }
+}

@@ -1,0 +1,181 @@
+//! zig as linker and C compiler: it has headers and C libraries for every target, and links
+//! against any version of glibc.
+//!
+//! Cargo and build scripts want one program for each tool, so small shell scripts stand for
+//! `zig cc -target …`. They drop what rustc and the `cc` crate say for other linkers and zig
+//! does not know.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use oci_layout::Digest;
+
+use crate::process::Environment;
+use crate::target::Libc;
+
+/// The scripts for one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::toolchain) struct Tools {
+    pub(in crate::toolchain) cc: String,
+    pub(in crate::toolchain) cxx: String,
+    pub(in crate::toolchain) ar: String,
+    pub(in crate::toolchain) ranlib: String,
+}
+
+/// zig on `PATH`, or in a Python environment there.
+pub(in crate::toolchain) fn find(env: &Environment) -> Option<PathBuf> {
+    env.lookup("zig").or_else(|| {
+        // The wheel's own command is `python -m ziglang`; the program is in the package.
+        let python = env.lookup("python3")?;
+        let prefix = python.parent()?.parent()?;
+        let versions = fs_err::read_dir(prefix.join("lib")).ok()?;
+        let mut found: Vec<PathBuf> = versions
+            .flatten()
+            .map(|version| version.path().join("site-packages/ziglang/zig"))
+            .filter(|zig| env.lookup(zig).is_some())
+            .collect();
+        found.sort();
+        found.pop()
+    })
+}
+
+/// zig's own name of a target, with flags for the processor; none where zig cannot link for it.
+fn target(triple: &str, libc: Libc, glibc: Option<&str>) -> Option<(String, &'static [&'static str])> {
+    let machine = triple.split('-').next()?;
+    let (zig, abi, flags): (_, _, &[&str]) = match machine {
+        "x86_64" | "aarch64" | "s390x" | "powerpc64le" => (machine, "", &[]),
+        "i686" => ("x86", "", &[]),
+        "riscv64gc" => ("riscv64", "", &[]),
+        "loongarch64" => ("loongarch64", "", &[]),
+        "armv7" => ("arm", "eabihf", &["-mcpu=generic+v7a+vfp3d16+thumb2"]),
+        "arm" => ("arm", "eabihf", &["-mcpu=generic+v6+strict_align+vfp2"]),
+        "armv5te" => ("arm", "eabi", &["-mcpu=generic+v5te+soft_float+strict_align"]),
+        "mips64el" => ("mips64el", "abi64", &[]),
+        _ => return None,
+    };
+    let libc = match libc {
+        Libc::Gnu => "gnu",
+        Libc::Musl => "musl",
+    };
+    let floor = glibc.map(|version| format!(".{version}")).unwrap_or_default();
+    Some((format!("{zig}-linux-{libc}{abi}{floor}"), flags))
+}
+
+/// Writes the scripts for a target below `work_dir`, or finds them there.
+pub(in crate::toolchain) fn tools(
+    zig: &Path,
+    triple: &str,
+    libc: Libc,
+    glibc: Option<&str>,
+    work_dir: &Path,
+) -> std::io::Result<Option<Tools>> {
+    let Some((target, flags)) = target(triple, libc, glibc) else { return Ok(None) };
+    let cache = work_dir.join("zig");
+    let head = format!(
+        "#!/bin/sh\n# Written by mab.\nexport ZIG_GLOBAL_CACHE_DIR=\"${{ZIG_GLOBAL_CACHE_DIR:-{}}}\" \
+         ZIG_LOCAL_CACHE_DIR=\"${{ZIG_LOCAL_CACHE_DIR:-{}}}\"\n",
+        quoted(cache.as_os_str()),
+        quoted(cache.as_os_str())
+    );
+    let zig = quoted(zig.as_os_str());
+    // rust's `libgcc_s` is `libunwind` there, the target is named already, and the processor's
+    // names are zig's own.
+    let compile = |command: &str| {
+        format!(
+            "{head}n=$#\nwhile [ \"$n\" -gt 0 ]; do\n  a=$1; shift; n=$((n - 1))\n  case $a in\n    \
+             -lgcc_s) a=-lunwind ;;\n    \
+             --target=*|-march=*|-mcpu=*|-mfpu=*|-mfloat-abi=*) continue ;;\n    \
+             -Wl,--no-undefined-version|-Wl,-znostart-stop-gc|-Wl,--fix-cortex-a53-843419) continue ;;\n    \
+             */self-contained/*crt*.o|*/liblibc-*.rlib) {}\n  esac\n  set -- \"$@\" \"$a\"\ndone\n\
+             exec \"{zig}\" {command} -g0 -target {target} {} \"$@\"\n",
+            // musl's start files and C library are zig's.
+            if libc == Libc::Musl { "continue ;;" } else { ";;" },
+            flags.join(" ")
+        )
+    };
+    let simple = |command: &str| format!("{head}exec \"{zig}\" {command} \"$@\"\n");
+    let scripts = [("cc", compile("cc")), ("c++", compile("c++")), ("ar", simple("ar")), ("ranlib", simple("ranlib"))];
+    let all: String = scripts.iter().map(|(_, text)| text.as_str()).collect();
+    // The directory's name tells apart what other versions of mab, or of zig, have written.
+    let directory = work_dir.join("tools").join(format!("{triple}-{}", Digest::of(all.as_bytes()).short()));
+    let mut paths = Vec::new();
+    for (name, text) in &scripts {
+        let path = directory.join(name);
+        if !path.exists() {
+            write_script(&directory, &path, text)?;
+        }
+        paths.push(path.to_string_lossy().into_owned());
+    }
+    let [cc, cxx, ar, ranlib]: [String; 4] = paths.try_into().unwrap_or_default();
+    Ok(Some(Tools { cc, cxx, ar, ranlib }))
+}
+
+fn write_script(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    fs_err::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    fs_err::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755))?;
+    // Closed before it is named: a script that is open for writing cannot be started.
+    file.into_temp_path().persist(path).map_err(|error| error.error)
+}
+
+/// As it stands between double quotes in a shell script.
+fn quoted(text: &OsStr) -> String {
+    let mut quoted = String::new();
+    for c in text.to_string_lossy().chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_zigs_names() {
+        let check = |triple, libc, glibc, expected: &str| {
+            let found = target(triple, libc, glibc).map(|(target, _)| target);
+            assert_eq!(found.unwrap_or_default(), expected);
+        };
+        check("aarch64-unknown-linux-gnu", Libc::Gnu, Some("2.28"), "aarch64-linux-gnu.2.28");
+        check("armv7-unknown-linux-musleabihf", Libc::Musl, None, "arm-linux-musleabihf");
+        check("armv5te-unknown-linux-gnueabi", Libc::Gnu, None, "arm-linux-gnueabi");
+        check("riscv64gc-unknown-linux-gnu", Libc::Gnu, None, "riscv64-linux-gnu");
+        check("sparc64-unknown-linux-gnu", Libc::Gnu, None, "");
+    }
+
+    #[test]
+    fn every_target_of_the_table_has_one() {
+        for row in crate::target::TARGETS {
+            assert!(target(row.rust_gnu, Libc::Gnu, None).is_some());
+            assert!(row.rust_musl.is_none_or(|musl| target(musl, Libc::Musl, None).is_some()));
+        }
+    }
+
+    /// What reaches zig, seen by a fake one.
+    #[test]
+    fn scripts_drop_what_zig_does_not_know_and_keep_blanks() {
+        let directory = tempfile::tempdir().unwrap();
+        let zig = directory.path().join("bin dir/zig");
+        write_script(zig.parent().unwrap(), &zig, "#!/bin/sh\nprintf '[%s]' \"$@\"\n").unwrap();
+        let tools = tools(&zig, "aarch64-unknown-linux-musl", Libc::Musl, None, directory.path()).unwrap().unwrap();
+        let ask = |program: &str, arguments: &[&str]| {
+            let output = std::process::Command::new(program).args(arguments).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(
+            ask(
+                &tools.cc,
+                &["--target=x", "-lgcc_s", "a b.c", "", "/x/self-contained/crt1.o", "-march=armv8-a", "-o", "$x"],
+            ),
+            "[cc][-g0][-target][aarch64-linux-musl][-lunwind][a b.c][][-o][$x]"
+        );
+        assert_eq!(ask(&tools.ar, &["cq", "a b"]), "[ar][cq][a b]");
+    }
+}

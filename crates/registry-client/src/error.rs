@@ -216,7 +216,7 @@ pub enum Error {
         answer: Option<Box<Answer>>,
     },
     /// 403.
-    #[error("{place}: {} does not allow it: {known}{}", place.registry, said(&Some(answer.clone())))]
+    #[error("{place}: {} does not allow it {}{}", place.registry, with(known), said(&Some(answer.clone())))]
     Denied {
         /// Where.
         place: Box<Place>,
@@ -343,6 +343,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+fn with(known: &Known) -> String {
+    match known {
+        Known::Nothing => "without credentials".to_owned(),
+        Known::From { origin } => format!("with the credentials from {origin}"),
+    }
 }
 
 fn said(answer: &Option<Box<Answer>>) -> String {
@@ -502,5 +509,17 @@ mod tests {
         let token = parse_answer(403, br#"{"details":"PAT expired"}"#, None, &[]);
         assert_eq!(token.to_string(), "403 Forbidden (PAT expired)");
         assert_eq!(parse_answer(799, b"", None, &[]).to_string(), "799 unknown status");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_survived_and_shown_in_one_line(status: u16, body: Vec<u8>, text: String) {
+            let listed = serde_json::json!({"errors": [{"code": text, "message": text, "detail": [text]}, 5, null]});
+            for body in [body, listed.to_string().into_bytes(), text.into_bytes()] {
+                let shown = parse_answer(status, &body, None, &[]).to_string();
+                proptest::prop_assert!(!shown.chars().any(char::is_control), "{:?}", shown);
+                proptest::prop_assert!(shown.chars().count() < 6000);
+            }
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Client {
         let Some(root) = manifests.last() else { return Ok(published) };
         let mut stale = Vec::new();
         for tag in tags {
-            let named = self.head_manifest_at(repository, &tag.clone().into(), 0).await?;
+            let named = self.look(repository, &tag.clone().into()).await?;
             if named.is_none_or(|named| named.digest != root.descriptor.digest) {
                 stale.push(tag);
             }
@@ -92,7 +92,16 @@ impl Client {
 
     async fn is_missing(&self, repository: &Repository, manifest: &Publication) -> Result<bool, Error> {
         let what = TagOrDigest::Digest(manifest.descriptor.digest);
-        Ok(self.head_manifest_at(repository, &what, 0).await?.is_none())
+        Ok(self.look(repository, &what).await?.is_none())
+    }
+
+    /// What `what` names. Artifactory answers 403 for what is not there; whether we may write, the
+    /// first write will tell.
+    async fn look(&self, repository: &Repository, what: &TagOrDigest) -> Result<Option<Descriptor>, Error> {
+        match self.head_manifest_at(repository, what, 0).await {
+            Err(Error::Denied { .. }) => Ok(None),
+            outcome => outcome,
+        }
     }
 
     async fn push_one(

@@ -358,4 +358,13 @@ mod tests {
         assert!(!ContentRange { first: 4, last: 9, total: Some(10) }.fits(5, 10));
         assert!(!ContentRange { first: 5, last: 9, total: Some(11) }.fits(5, 10));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_range_is_survived(text: String, first: u64, last: u64, total: u64) {
+            let _ = parse_content_range(&text);
+            let expect = ContentRange { first, last, total: Some(total) };
+            proptest::prop_assert_eq!(parse_content_range(&format!("bytes {first}-{last}/{total}")), Some(expect));
+        }
+    }
 }

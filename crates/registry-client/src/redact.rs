@@ -104,4 +104,14 @@ mod tests {
         assert_eq!(shown_text(&"x".repeat(1000), &[]).chars().count(), SHOWN + 1);
         assert_eq!(shown_text("you sent canary", &[&Secret::new("canary")]), "you sent [redacted]");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_shown_without_its_secrets(text: String, path in "[a-z/]{0,9}") {
+            proptest::prop_assert!(!shown_text(&text, &[]).chars().any(char::is_control));
+            let _ = ShownUrl::of_text(&text);
+            let url = format!("https://u:canary@h.example/{path}?canary={text}#canary");
+            proptest::prop_assert!(!ShownUrl::of_text(&url).to_string().contains("canary"));
+        }
+    }
 }

@@ -484,4 +484,23 @@ mod tests {
             assert_eq!(text.parse::<Registry>().unwrap().is_loopback(), expect, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived_and_what_parses_reads_back(
+            text: String,
+            soup in "[a-z0-9A-Z:/@._\\[\\]-]{0,40}",
+            likely in "([a-z0-9.]{1,9}(:[0-9]{1,5})?/)?[a-z0-9]{1,5}([/._-][a-z0-9]{1,5}){0,3}(:[a-z0-9._-]{1,9})?",
+        ) {
+            for text in [text, soup, likely] {
+                let Ok(reference) = text.parse::<Reference>() else { continue };
+                let canonical = reference.to_string();
+                proptest::prop_assert_eq!(canonical.parse::<Reference>(), Ok(reference.clone()), "{}", text);
+                // What parsed can stand in a URL as it is.
+                let url = format!("https://{}/v2/{}/manifests/{}", reference.registry().api_authority(),
+                    reference.repository.path(), reference.target());
+                proptest::prop_assert_eq!(url::Url::parse(&url).map(String::from), Ok(url.replace(":443/", "/")));
+            }
+        }
+    }
 }

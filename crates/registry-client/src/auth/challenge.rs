@@ -152,4 +152,23 @@ mod tests {
         check("=x", &[]);
         assert!(parse(&"a, ".repeat(10_000)).len() <= MAX_CHALLENGES);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(value: String, soup in "[a-zA-Z=\",\\\\ \t]{0,60}") {
+            for text in [value, soup] {
+                for challenge in parse(&text) {
+                    proptest::prop_assert!(!challenge.scheme.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_quoted_reads_back(realm: String, scope in "[a-z:,/]{0,20}") {
+            let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
+            let found = parse(&format!("Basic realm=\"{quoted}\", Bearer scope=\"{scope}\""));
+            proptest::prop_assert_eq!(found[0].get("realm"), Some(realm.as_str()));
+            proptest::prop_assert_eq!(found[1].get("scope"), Some(scope.as_str()));
+        }
+    }
 }

@@ -99,4 +99,15 @@ mod tests {
         let both = Scopes::parse("repository:a:pull").union(&Scopes::parse("repository:a:push repository:b:pull"));
         assert_eq!(both.to_string(), "repository:a:pull,push repository:b:pull");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text: String, other in "(repository:[a-z/]{1,5}:[a-z,*]{0,9} ?){0,4}") {
+            for text in [text, other] {
+                let scopes = Scopes::parse(&text);
+                proptest::prop_assert_eq!(&Scopes::parse(&scopes.to_string()), &scopes);
+                proptest::prop_assert!(scopes.covers(&scopes));
+            }
+        }
+    }
 }

@@ -182,4 +182,16 @@ mod tests {
         assert!(tokens.at_hand(&key("repository:b:pull"), Some(7)).is_none(), "the one that was refused");
         assert!(tokens.at_hand(&key("repository:b:push"), None).is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_answer_is_survived(body: Vec<u8>, token: String, life: f64) {
+            let _ = Grant::parse(&body);
+            let text = serde_json::json!({"token": token, "expires_in": life}).to_string();
+            if let Ok(grant) = Grant::parse(text.as_bytes()) {
+                proptest::prop_assert!(http::HeaderValue::from_str(grant.token.expose()).is_ok());
+                proptest::prop_assert!(grant.life() <= LONGEST_LIFE);
+            }
+        }
+    }
 }

@@ -126,4 +126,12 @@ mod tests {
         assert_eq!(pause(&retry, 1, Some(Duration::from_secs(9999))), retry.retry_after_cap);
         assert_eq!(pause(&retry, 9, Some(Duration::from_secs(3))), Duration::from_secs(3));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_retry_after_is_survived(text: String, date in "[A-Z][a-z]{2}, [0-9]{2} (Jan|Feb|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
+            let _ = parse_retry_after(&text, SystemTime::now());
+            let _ = parse_retry_after(&date, SystemTime::now());
+        }
+    }
 }

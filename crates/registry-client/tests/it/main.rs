@@ -5,6 +5,7 @@
 mod answer_faults;
 mod authentication;
 mod download_faults;
+mod habits;
 mod manifests;
 mod mirrors;
 mod names;

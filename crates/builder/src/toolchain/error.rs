@@ -72,9 +72,6 @@ pub enum ProgramError {
         /// Its binaries.
         known: Vec<String>,
     },
-    /// A variable in the build file would have a program run.
-    #[error("`{0}` in `env` can make the compiler run programs of the build file's choice")]
-    RunsPrograms(String),
     /// Not a Go package.
     #[error("there is no Go file in {}", .0.display())]
     NoGoFiles(PathBuf),
@@ -108,6 +105,8 @@ pub enum CompileError {
         status: String,
         /// The last lines that it wrote to standard error.
         tail: Vec<String>,
+        /// What the user could do about it.
+        hint: Option<String>,
     },
     /// The compiler could not be run, or the build was interrupted.
     #[error(transparent)]
@@ -130,9 +129,6 @@ pub enum CompileError {
         /// For what.
         platform: TargetPlatform,
     },
-    /// A Go package that is not a program.
-    #[error("{} is not a program: its package is not `main`", .0.display())]
-    NotMain(PathBuf),
     /// A file or directory of mab's own. The message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -149,17 +145,10 @@ impl CompileError {
     }
 
     /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        let Self::Failed { tail, status, .. } = self else { return None };
-        let says = |text: &str| tail.iter().any(|line| line.contains(text));
-        if says("No space left on device") {
-            Some("make room on the disk, or move the target directory (CARGO_TARGET_DIR)".to_owned())
-        } else if status.contains("memory") || says("signal: 9") || says("signal: killed") {
-            Some("memory ran out: take fewer --jobs".to_owned())
-        } else if says("--locked") && says("lock file") {
-            Some("bring Cargo.lock up to date with `cargo update --workspace`, or build without --locked".to_owned())
-        } else {
-            None
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Failed { hint, .. } => hint.as_deref(),
+            _ => None,
         }
     }
 }

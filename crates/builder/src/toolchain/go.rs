@@ -14,9 +14,9 @@ use super::error::{CompileError, ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, GoProgram, Linkage, Program};
 use super::unit::GoUnit;
-use super::{Compiled, ToolContext, c_compiler, cgo};
+use super::{Compiled, ToolContext, c_compiler, cgo, hints};
 use crate::event::Event;
-use crate::process::{Command, Environment, describe_status};
+use crate::process::{Command, Environment};
 use crate::target::TargetPlatform;
 
 /// The units of all Go programs.
@@ -190,22 +190,7 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
     let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
     let output = context.children.run(&command, &mut on_line)?;
     if !output.status.success() {
-        return Err(CompileError::Failed {
-            tool: "go build",
-            platforms: vec![unit.platform],
-            status: describe_status(output.status),
-            tail: output.tail,
-        });
-    }
-    // A package that is no program is compiled too, to an archive.
-    let is_archive = {
-        let mut start = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(&unit.output)?, 8), &mut start)?;
-        start == b"!<arch>\n"
-    };
-    if is_archive {
-        fs_err::remove_file(&unit.output)?;
-        return Err(CompileError::NotMain(unit.directory.clone()));
+        return Err(hints::failed("go build", vec![unit.platform], output, context));
     }
     let home = context.env.home();
     let paths = [Some(unit.directory.as_path()), Some(context.work_dir), home.as_deref()];

@@ -145,14 +145,22 @@ impl Lacks {
     }
 
     pub(super) fn report(self, system: &System) -> MissingReport {
-        let items = self.found.into_iter().map(|(lack, toolchain, mut platforms)| {
-            platforms.sort_unstable();
-            platforms.dedup();
-            let mend = mend(&lack, toolchain.as_ref(), platforms[0], system);
-            Missing { what: describe(&lack), platforms, mend }
-        });
+        let items = self.found.into_iter();
+        let items = items.map(|(lack, toolchain, platforms)| missing(&lack, toolchain.as_ref(), platforms, system));
         MissingReport { items: items.collect() }
     }
+}
+
+/// A lack with what mends it; there is at least one platform.
+pub(super) fn missing(
+    lack: &Lack,
+    toolchain: Option<&RustToolchain>,
+    mut platforms: Vec<TargetPlatform>,
+    system: &System,
+) -> Missing {
+    platforms.sort_unstable();
+    platforms.dedup();
+    Missing { what: describe(lack), mend: mend(lack, toolchain, platforms[0], system), platforms }
 }
 
 fn describe(lack: &Lack) -> String {

@@ -10,7 +10,9 @@ mod c_compiler;
 mod cgo;
 mod error;
 mod go;
+mod hints;
 mod missing;
+mod overview;
 mod request;
 mod rust;
 mod survey;
@@ -24,7 +26,8 @@ use std::path::{Path, PathBuf};
 pub use artifact::Artifact;
 pub use error::{CompileError, ProgramError, SurveyError};
 pub use missing::{Mend, Missing, MissingReport};
-pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram, runs_programs};
+pub use overview::{Ability, Overview, PlatformOverview, overview};
+pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};
 pub use rust::wrapper as rustc_wrapper;
 pub use survey::survey;
 pub use unit::{CompileUnit, GoUnit, RustUnit};
@@ -55,8 +58,6 @@ pub struct ToolContext<'a> {
     pub rustc_wrapper: &'a Path,
     /// `SOURCE_DATE_EPOCH` for compilers, where the user's environment has none.
     pub source_date_epoch: Option<u64>,
-    /// Variables of the build file may name programs to run (fault row I22).
-    pub allow_programs: bool,
 }
 
 impl ToolContext<'_> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::spec::model::{GlibcVersion, GoSpec, RustSpec};
 use crate::target::{Libc, TargetPlatform};
 
 /// How a program is linked: decided in the plan, from the base.
@@ -47,14 +48,6 @@ impl Program {
             Self::Go(program) => &program.directory,
         }
     }
-
-    /// Variables that the build file sets for the compiler.
-    pub fn env(&self) -> &BTreeMap<String, String> {
-        match self {
-            Self::Rust(program) => &program.env,
-            Self::Go(program) => &program.env,
-        }
-    }
 }
 
 /// A binary of a Cargo package.
@@ -80,9 +73,28 @@ pub struct RustProgram {
     pub env: BTreeMap<String, String>,
     /// The oldest glibc that it has to run with, as `2.28`, where the build file says: what zig,
     /// where there is one, links against.
-    pub glibc: Option<String>,
+    pub glibc: Option<GlibcVersion>,
     /// A toolchain, by rustup's name.
     pub toolchain: Option<String>,
+}
+
+impl RustProgram {
+    /// What a build file says, with the directory made absolute and the variables rendered.
+    pub fn new(spec: &RustSpec, directory: PathBuf, env: BTreeMap<String, String>) -> Self {
+        Self {
+            directory,
+            package: spec.package.as_ref().map(|package| package.value.clone()),
+            bin: spec.bin.as_ref().map(|bin| bin.value.clone()),
+            features: spec.features.clone(),
+            default_features: spec.default_features,
+            all_features: spec.all_features,
+            profile: spec.profile.clone(),
+            target_cpu: spec.target_cpu.clone(),
+            env,
+            glibc: spec.glibc.as_ref().map(|glibc| glibc.value),
+            toolchain: None,
+        }
+    }
 }
 
 /// A main package of a Go module.
@@ -98,53 +110,9 @@ pub struct GoProgram {
     pub env: BTreeMap<String, String>,
 }
 
-/// Whether a variable in a build file could make the compiler run a program that `cargo build`
-/// or `go build` in the same checkout would not (fault row I22).
-pub fn runs_programs(name: &str, value: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "BASH_ENV",
-        "ENV",
-        "GIT_SSH",
-        "GIT_SSH_COMMAND",
-        "GIT_ASKPASS",
-        "HOME",
-        "MAKEFLAGS",
-        "PATH",
-        "RUSTC",
-        "RUSTDOC",
-    ];
-    const PREFIXES: &[&str] =
-        &["AR", "CC", "CXX", "LD_", "CARGO_HOME", "RUSTUP_", "GOROOT", "GOTOOLDIR", "GOTOOLCHAIN"];
-    const SUFFIXES: &[&str] = &["_WRAPPER", "_LINKER", "_RUNNER", "_PROXY_COMMAND"];
-    let is_compiler = |prefix: &&str| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || prefix.ends_with('_') || rest.starts_with('_'))
-    };
-    NAMES.contains(&name)
-        || PREFIXES.iter().any(is_compiler)
-        || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-        || ["-toolexec", "linker=", "-exec", "-extld"].iter().any(|flag| value.contains(flag))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_that_name_programs_are_known() {
-        for (name, value) in [
-            ("RUSTC_WRAPPER", "sh"),
-            ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "x"),
-            ("GOFLAGS", "-toolexec=/tmp/x"),
-            ("CC", "x"),
-            ("CC_aarch64_unknown_linux_gnu", "x"),
-            ("LD_PRELOAD", "x"),
-            ("PATH", "."),
-            ("RUSTFLAGS", "-Clinker=x"),
-        ] {
-            assert!(runs_programs(name, value), "{name}={value}");
-        }
-        for (name, value) in [("CCACHE_DIR", "x"), ("GOFLAGS", "-tags=x"), ("SQLX_OFFLINE", "1"), ("RUSTFLAGS", "-g")] {
-            assert!(!runs_programs(name, value), "{name}={value}");
-        }
+impl GoProgram {
+    /// What a build file says, with the directory made absolute and the texts rendered.
+    pub fn new(spec: &GoSpec, directory: PathBuf, ldflags: Vec<String>, env: BTreeMap<String, String>) -> Self {
+        Self { directory, ldflags, tags: spec.tags.clone(), env }
     }
 }

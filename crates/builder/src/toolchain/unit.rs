@@ -8,6 +8,7 @@ use oci_layout::Digest;
 
 use super::rust::compiler::RustToolchain;
 use crate::process::Environment;
+use crate::spec::model::GlibcVersion;
 use crate::target::TargetPlatform;
 
 /// One call of a compiler.
@@ -64,7 +65,7 @@ pub struct RustSettings {
     /// `-C target-feature=+crt-static`.
     pub crt_static: bool,
     /// The oldest glibc that the program has to run with, where the build file says.
-    pub glibc: Option<String>,
+    pub glibc: Option<GlibcVersion>,
     /// `-C target-cpu`.
     pub target_cpu: Option<String>,
 }

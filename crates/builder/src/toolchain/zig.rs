@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use oci_layout::Digest;
 
 use crate::process::Environment;
+use crate::spec::model::GlibcVersion;
 use crate::target::Libc;
 
 /// The scripts for one target.
@@ -42,7 +43,7 @@ pub(in crate::toolchain) fn find(env: &Environment) -> Option<PathBuf> {
 }
 
 /// zig's own name of a target, with flags for the processor; none where zig cannot link for it.
-fn target(triple: &str, libc: Libc, glibc: Option<&str>) -> Option<(String, &'static [&'static str])> {
+fn target(triple: &str, libc: Libc, glibc: Option<GlibcVersion>) -> Option<(String, &'static [&'static str])> {
     let machine = triple.split('-').next()?;
     let (zig, abi, flags): (_, _, &[&str]) = match machine {
         "x86_64" | "aarch64" | "s390x" | "powerpc64le" => (machine, "", &[]),
@@ -68,7 +69,7 @@ pub(in crate::toolchain) fn tools(
     zig: &Path,
     triple: &str,
     libc: Libc,
-    glibc: Option<&str>,
+    glibc: Option<GlibcVersion>,
     work_dir: &Path,
 ) -> std::io::Result<Option<Tools>> {
     let Some((target, flags)) = target(triple, libc, glibc) else { return Ok(None) };
@@ -143,7 +144,12 @@ mod tests {
             let found = target(triple, libc, glibc).map(|(target, _)| target);
             assert_eq!(found.unwrap_or_default(), expected);
         };
-        check("aarch64-unknown-linux-gnu", Libc::Gnu, Some("2.28"), "aarch64-linux-gnu.2.28");
+        check(
+            "aarch64-unknown-linux-gnu",
+            Libc::Gnu,
+            Some(GlibcVersion { major: 2, minor: 28 }),
+            "aarch64-linux-gnu.2.28",
+        );
         check("armv7-unknown-linux-musleabihf", Libc::Musl, None, "arm-linux-musleabihf");
         check("armv5te-unknown-linux-gnueabi", Libc::Gnu, None, "arm-linux-gnueabi");
         check("riscv64gc-unknown-linux-gnu", Libc::Gnu, None, "riscv64-linux-gnu");

@@ -1,7 +1,7 @@
 //! Tools in a PATH of the test's own, each in turn not there.
 
-use builder::target::Libc;
-use builder::toolchain::{CompileRequest, Linkage};
+use builder::target::{Libc, TARGETS};
+use builder::toolchain::{Ability, CompileRequest, Linkage, overview};
 
 use crate::support::{Machine, go, host, os, rust, script, which};
 
@@ -163,4 +163,33 @@ fn a_compiler_that_does_not_work_is_quoted() {
     script(&machine.root.join("bin/rustc"), "echo 'error: toolchain 1.2.3 is not installed' >&2; exit 1");
     let error = machine.survey(&[rust(&machine.checkout())]).unwrap_err();
     assert!(error.contains("bin/rustc does not work here: error: toolchain 1.2.3 is not installed"), "{error}");
+}
+
+#[test]
+fn the_overview_says_for_each_platform_what_can_be_built_and_what_would_mend_the_rest() {
+    let mut machine = machine(&["cargo", "rustc", "rustup", "cc", "gcc", "aarch64-linux-gnu-gcc", "apt-get"]);
+    script(&machine.root.join("bin/go"), "echo go1.25");
+    machine.env.set("PATH", machine.root.join("bin"));
+    let overview = machine.with(|context| overview(&machine.checkout(), context)).unwrap();
+    assert_eq!((overview.rust.as_deref(), overview.go.as_deref()), (Some("1.95.0"), Some("1.25")));
+    let word = |ability: &Ability| match ability {
+        Ability::Yes { target, linker } => format!("{target} {}", linker.as_deref().unwrap_or("-")),
+        Ability::No(missing) => format!("no: {}", missing.mend),
+    };
+    let of = |name: &str| {
+        let row = overview.platforms.iter().find(|row| row.platform.target().platform == name).unwrap();
+        [&row.rust_static, &row.rust_glibc, &row.rust_musl, &row.go, &row.cgo].map(word)
+    };
+    assert_eq!(
+        of("linux/arm64"),
+        [
+            "aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc",
+            "aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc",
+            "no: rustup target add aarch64-unknown-linux-musl",
+            "arm64 -",
+            "arm64 aarch64-linux-gnu-gcc",
+        ]
+    );
+    assert!(of("linux/mips64le").iter().all(|word| !word.contains("rustup target add")), "{:?}", of("linux/mips64le"));
+    assert_eq!(overview.platforms.len(), TARGETS.len());
 }

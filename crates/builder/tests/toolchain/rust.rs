@@ -268,12 +268,6 @@ fn packages_and_binaries_that_are_not_there() {
         |program| program.directory.push("nowhere"),
         "/app cannot be built: there is no directory ROOT/checkout/nowhere",
     );
-    check(
-        |program| {
-            program.env.insert("RUSTC_WRAPPER".to_owned(), "sh".to_owned());
-        },
-        "/app cannot be built: `RUSTC_WRAPPER` in `env` can make the compiler run programs of the build file's choice",
-    );
     machine.write(&[("broken/Cargo.toml", "[package\n")]);
     let error = machine.survey(&[machine.app(|program| program.directory.push("broken"))]).unwrap_err();
     assert!(

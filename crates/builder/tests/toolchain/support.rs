@@ -106,7 +106,6 @@ impl Machine {
             work_dir: &work_dir,
             rustc_wrapper: &wrapper,
             source_date_epoch: None,
-            allow_programs: false,
         })
     }
 

@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::wrapper::{self, Bytes, Settings};
 use crate::event::Event;
-use crate::process::{Command, Environment, Stream, describe_status};
+use crate::process::{Command, Environment, Stream};
 use crate::toolchain::artifact::{self, Artifact, LocalPaths, crate_of};
 use crate::toolchain::unit::{CompileUnit, RustUnit};
-use crate::toolchain::{Compiled, ToolContext, error::CompileError};
+use crate::toolchain::{Compiled, ToolContext, error::CompileError, hints};
 
 /// A line of cargo's standard output, as far as it matters here.
 #[derive(Deserialize)]
@@ -80,12 +80,8 @@ pub(in crate::toolchain) fn compile(
         }
     })?;
     if !output.status.success() {
-        return Err(CompileError::Failed {
-            tool: "cargo build",
-            platforms: CompileUnit::Rust(unit.clone()).platforms(),
-            status: describe_status(output.status),
-            tail: output.tail,
-        });
+        let platforms = CompileUnit::Rust(unit.clone()).platforms();
+        return Err(hints::failed("cargo build", platforms, output, context));
     }
     if let Some(wrong) = wrong {
         return Err(wrong);

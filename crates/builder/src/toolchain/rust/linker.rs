@@ -8,6 +8,7 @@ use super::compiler::RustToolchain;
 use super::config::{CargoConfig, target_variable};
 use super::environment::{Uses, Variables};
 use crate::process::{Children, Environment, ProcessError, resolve_program};
+use crate::spec::model::GlibcVersion;
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::missing::Lack;
 use crate::toolchain::{c_compiler, zig};
@@ -20,7 +21,7 @@ pub(in crate::toolchain) struct Wanted<'a> {
     /// Everything goes into one file, so the C library must be there as an archive.
     pub(in crate::toolchain) is_static: bool,
     /// The oldest glibc that the program has to run with, where the build file says.
-    pub(in crate::toolchain) glibc: Option<&'a str>,
+    pub(in crate::toolchain) glibc: Option<GlibcVersion>,
     pub(in crate::toolchain) uses: Uses,
     pub(in crate::toolchain) toolchain: &'a RustToolchain,
     pub(in crate::toolchain) config: &'a CargoConfig,

@@ -7,6 +7,7 @@ mod environment;
 mod flags;
 pub(super) mod linker;
 pub(super) mod package;
+pub(super) mod site;
 pub mod wrapper;
 
 pub(super) use environment::Uses;

@@ -84,7 +84,7 @@ pub fn parse_bytes(file: &Path, bytes: &[u8], overrides: &Overrides) -> Result<B
         Err(error) => {
             // The text up to the bad byte is shown; what follows has no meaning.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to().min(bytes.len())]).into_owned();
-            let line = good.lines().count().max(1) as u32;
+            let line = good.matches('\n').count() as u32 + 1;
             let column = good.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
             let place = Place { source: 0, line, column, start: good.len(), end: good.len() };
             let source = Source { name: file.display().to_string(), text: good.into() };

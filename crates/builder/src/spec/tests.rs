@@ -360,3 +360,66 @@ allow: [glibc-version]
     let values = Variables { platform: None, facts: &facts };
     assert_eq!(render_date(spec.created.as_ref().unwrap(), &values).unwrap().to_string(), "2026-01-31T11:00:00Z");
 }
+
+/// A small generator (xorshift), so that a failure comes again.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// Whatever is done to a file, there is an answer, and every place in it can be shown.
+#[test]
+fn i01_broken_files_have_places_that_can_be_shown() {
+    const PIECES: &[&str] = &[
+        "ä", "€", "\t", "\r\n", "\n", " ", "- ", ": ", "{", "}", "[", "]", "\"", "'", "&a ", "*a", "#", "|", ">", "!x",
+        "${", "}", "$", "0", "null", "\0", "? ", "%", "---\n", "<<: ", "\u{feff}", "\u{2028}", "\\", ",",
+    ];
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut refused = 0;
+    for round in 0..4000 {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        for _ in 0..=dice.below(4) {
+            let at = dice.below(text.len());
+            match dice.below(3) {
+                0 => drop(text.drain(at..(at + 1 + dice.below(12)).min(text.len()))),
+                1 => drop(text.splice(at..at, PIECES[dice.below(PIECES.len())].chars())),
+                _ => {
+                    let from = dice.below(text.len());
+                    let part: Vec<char> = text[from..(from + dice.below(40)).min(text.len())].to_vec();
+                    drop(text.splice(at..at, part));
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let Err(diagnostics) = parse(Path::new("f"), &text, &Overrides::default()) else { continue };
+        refused += 1;
+        for diagnostic in &diagnostics {
+            assert_ne!(diagnostic.code, "internal", "round {round}:\n{text}");
+            for label in diagnostic.label.iter().chain(&diagnostic.related) {
+                let Place { line, column, start, end, .. } = label.place;
+                let shown = text.get(start..end);
+                assert!(shown.is_some_and(|it| !it.contains('\n')), "round {round}: {:?}\n{text}", label.place);
+                let before = &text[..start];
+                let expect =
+                    (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap().chars().count() + 1);
+                let breaks = text.contains(['\r', '\u{feff}', '\u{2028}']);
+                assert!(breaks || (line as usize, column as usize) == expect, "round {round}: {diagnostics}\n{text}");
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
+#[test]
+fn i01_bytes_that_are_no_text_have_a_place() {
+    let error = parse_bytes(Path::new("f"), b"version: 1\nimage: \xe4\xff\n", &Overrides::default()).unwrap_err();
+    assert_eq!(error.to_string(), "f:2:8: error: the build file is not UTF-8 text");
+    let error = parse_bytes(Path::new("f"), b"version: 1\n\xff", &Overrides::default()).unwrap_err();
+    assert_eq!(error.to_string(), "f:2:1: error: the build file is not UTF-8 text");
+}

@@ -27,6 +27,7 @@ use super::{Overrides, shape};
 use crate::target::TargetPlatform;
 
 pub(super) use path::destination;
+pub(super) use values::SIGNALS;
 
 /// What decoding one file needs to know and to fill.
 pub(super) struct Decoder<'a> {

@@ -16,7 +16,7 @@ use crate::spec::yaml::Node;
 use crate::target::{ParseTargetError, TargetPlatform};
 
 /// Set in a table rather than by the operating system: a build file means the same everywhere.
-const SIGNALS: &[&str] = &[
+pub(in crate::spec) const SIGNALS: &[&str] = &[
     "SIGHUP",
     "SIGINT",
     "SIGQUIT",

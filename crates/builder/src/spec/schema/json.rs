@@ -1,13 +1,15 @@
 //! The JSON Schema of the build file (draft 7, which every editor reads), made from the table.
 //!
 //! It says what a schema can say; what depends on two places of a file (clashing paths, users
-//! that are there twice) only [`crate::spec::parse`] knows. It never refuses what mab takes.
+//! that are there twice) only [`crate::spec::parse`] knows. It refuses nothing that mab takes, but for
+//! odd spellings: a platform or signal in mixed case.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::{Format, Kind, ROOT, Section, TableKeys};
+use crate::spec::decode::SIGNALS;
 use crate::spec::model::Capabilities;
 use crate::spec::variable::VARIABLES;
 use crate::target::TargetPlatform;
@@ -65,6 +67,9 @@ fn kind(kind_of: &'static Kind, definitions: &mut BTreeMap<String, Value>) -> Va
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::List(inner) => json!({ "type": "array", "items": kind(inner, definitions) }),
+        Kind::NonEmpty(inner @ Kind::Text(Format::Platform)) => {
+            json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": kind(inner, definitions) })
+        }
         Kind::NonEmpty(inner) => json!({ "type": "array", "minItems": 1, "items": kind(inner, definitions) }),
         Kind::Table(keys, inner) => {
             let inner = kind(inner, definitions);
@@ -88,25 +93,52 @@ fn kind(kind_of: &'static Kind, definitions: &mut BTreeMap<String, Value>) -> Va
     }
 }
 
+/// No `.`, `..`, empty or overlong name, and no whiteout.
+const IMAGE_PATH: &str = r"^/(?!(?:.*/)?\.\.?(?:/|$))(?!.*//)(?!(?:.*/)?\.wh\.)(?!.*[^/]{256})";
+/// One part of a repository's path.
+const NAME: &str = "[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*";
+/// A user or group by number or name.
+const ID: &str = "(?:[0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?)";
+
+/// The signals' names, upper or lower case, with `SIG` or without, and numbers.
+fn signal_pattern() -> String {
+    let names: Vec<&str> = SIGNALS.iter().map(|name| name.trim_start_matches("SIG")).collect();
+    let lower = names.join("|").to_ascii_lowercase();
+    format!(
+        "^(?:(?:SIG)?(?:{}|RTMIN(?:[+][0-9]+)?|RTMAX(?:-[0-9]+)?)|(?:sig)?(?:{lower})|[0-9]{{1,2}})$",
+        names.join("|")
+    )
+}
+
 fn text(format: Format) -> Value {
     let template = || json!({ "$ref": "#/definitions/template" });
     let with = |pattern: &str| json!({ "allOf": [template(), { "pattern": pattern }] });
     let plain = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match format {
-        Format::Plain => json!({ "type": "string" }),
-        Format::Template | Format::Date => template(),
-        Format::ImagePath => with(r"^/(?!(?:.*/)?\.\.?(?:/|$))(?!.*//)(?!(?:.*/)?\.wh\.)"),
-        Format::SourcePath => with(r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))."),
-        Format::Tag => with(r"^(?![.-])(?:[A-Za-z0-9_.-]|\$\{[^}]*\})+$"),
+        Format::Template => template(),
+        Format::LinkTarget => with("."),
+        Format::Date => with(r"^[0-9]{1,11}$|^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9:]+)$|\$\{"),
+        Format::ImagePath => with(IMAGE_PATH),
+        Format::ImageFile => with(&format!("{IMAGE_PATH}.*[^/]$")),
+        Format::SourcePath => with(r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!mab:(?!ca-certificates$))."),
+        Format::Tag => {
+            with(r"^(?![.-])(?!.*\$\{platform)(?:[A-Za-z0-9_.-]{1,128}|(?=.*\$\{)(?:[A-Za-z0-9_.-]|\$\{[^}]*\})+)$")
+        }
         Format::Directory => plain(r"^(?!.*\$\{)[^/]"),
         Format::Mode => plain("^(?:0o)?0*[0-7]{3,4}$"),
-        Format::Owner => plain(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(?::[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$"),
-        Format::UserName => plain(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$"),
+        Format::Owner => plain(&format!("^{ID}(?::{ID})?$")),
+        Format::UserName => plain(r"^(?=.{1,32}$)[A-Za-z_][A-Za-z0-9_.-]*\$?$"),
+        Format::Shell => plain("^/[^:\n]*$"),
+        Format::PasswdField => plain("^[^:\n]*$"),
         Format::Platform => json!({ "$ref": "#/definitions/platform" }),
-        Format::Base => plain(r"^(?!.*://)(?!.*\$\{)\S+$|^oci:(?!.*\$\{)."),
-        Format::Repository => plain(r"^(?!.*://)[^\s@$]+$"),
-        Format::Port => plain("^[0-9]{1,5}(?:-[0-9]{1,5})?(?:/[A-Za-z]+)?$"),
-        Format::Signal => plain("^[A-Za-z0-9+-]+$"),
+        Format::Base => plain(
+            r"^(?!oci:)(?!.*://)(?!.*\$\{)\S+$|^oci:(?!.*\$\{)(?:[^@]*[^@:]|[^@]+@sha256:[0-9a-f]{64}|[^@]+@sha512:[0-9a-f]{128})$",
+        ),
+        Format::Repository => {
+            plain(&format!(r"^(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?{NAME}(?:/{NAME})*$"))
+        }
+        Format::Port => plain("^[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:[Tt][Cc][Pp]|[Uu][Dd][Pp]|[Ss][Cc][Tt][Pp]))?$"),
+        Format::Signal => plain(&signal_pattern()),
         Format::Glob => plain(r"^(?!/)(?!(?:.*/)?\.\.?(?:/|$))."),
         Format::GlibcVersion => plain(r"^[0-9]+\.[0-9]+$"),
         Format::Word | Format::Check => plain(r"^[^\s,-][^\s,]*$"),
@@ -132,7 +164,7 @@ fn literal(format: Format) -> Value {
         Format::Signal => json!({ "type": "integer", "minimum": 1, "maximum": 64 }),
         Format::Owner => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 }),
         Format::Date => json!({ "type": "integer", "minimum": 0 }),
-        Format::GlibcVersion => json!({ "type": "number" }),
+        Format::GlibcVersion => json!({ "type": "number", "not": { "type": "integer" } }),
         _ => json!({ "type": ["number", "boolean"] }),
     };
     json!({ "anyOf": [text(format), number] })
@@ -141,7 +173,7 @@ fn literal(format: Format) -> Value {
 fn table_keys(keys: TableKeys) -> Value {
     match keys {
         TableKeys::Env => json!({ "pattern": r"^[^=\s]+$" }),
-        TableKeys::Labels => json!({ "minLength": 1 }),
+        TableKeys::Labels => json!({ "pattern": r"^[^\x00-\x1f\x7f]+$" }),
         TableKeys::Annotations => json!({ "pattern": r"^(?:(?:index|manifest|descriptor):\S+|[^\s:]+)$" }),
         TableKeys::Platforms => json!({ "$ref": "#/definitions/platform" }),
         TableKeys::PlatformsAndDefault => {
@@ -153,7 +185,10 @@ fn table_keys(keys: TableKeys) -> Value {
 /// Text, `$$` and `${name}` with a known name.
 fn template_pattern() -> String {
     let names: Vec<String> = VARIABLES.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
-    format!(r"^(?:[^$]|\$\$|\$\{{(?:{}|env\.[A-Za-z_][A-Za-z0-9_]*)(?::-[^}}]*)?\}})*$", names.join("|"))
+    format!(
+        r"^(?:[^$\x00-\x08\x0b-\x1f\x7f]|\$\$|\$\{{(?:{}|env\.[A-Za-z_][A-Za-z0-9_]*)(?::-[^}}]*)?\}})*$",
+        names.join("|")
+    )
 }
 
 /// Every spelling of every platform that mab builds for: the canonical ones first.

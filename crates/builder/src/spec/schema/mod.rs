@@ -83,10 +83,16 @@ pub enum Kind {
 pub enum Format {
     /// Anything, with `${…}` in it.
     Template,
-    /// Anything, as it stands.
-    Plain,
-    /// Absolute path in the image, with `${…}` in it.
+    /// Absolute path in the image, with `${…}` in it; a slash at its end makes it a directory.
     ImagePath,
+    /// The same for what is no directory.
+    ImageFile,
+    /// What a symbolic link points at, with `${…}` in it.
+    LinkTarget,
+    /// Absolute path of a program, as passwd has it.
+    Shell,
+    /// A field of passwd.
+    PasswdField,
     /// Path below the build file's directory, with `${…}` in it.
     SourcePath,
     /// Directory, relative to the build file's.

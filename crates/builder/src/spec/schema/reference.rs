@@ -102,8 +102,9 @@ impl Format {
     /// What a text of this format is called.
     fn words(self) -> &'static str {
         match self {
-            Self::Template | Self::Plain => "text",
-            Self::ImagePath => "path in the image",
+            Self::Template | Self::LinkTarget | Self::PasswdField => "text",
+            Self::ImagePath | Self::ImageFile => "path in the image",
+            Self::Shell => "program",
             Self::SourcePath => "source path",
             Self::Directory => "directory",
             Self::Mode => "mode",

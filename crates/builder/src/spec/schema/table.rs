@@ -25,6 +25,7 @@ const fn section(name: &'static str, doc: &'static str, keys: &'static [Key]) ->
 const TEMPLATE: Kind = Kind::Literal(Format::Template);
 const TEMPLATES: Kind = Kind::List(&TEMPLATE);
 const IMAGE_PATH: Kind = Kind::Text(Format::ImagePath);
+const IMAGE_FILE: Kind = Kind::Text(Format::ImageFile);
 const MODE: Kind = Kind::Text(Format::Mode);
 /// A number is a user id.
 const OWNER: Kind = Kind::Literal(Format::Owner);
@@ -118,7 +119,7 @@ pub static BINARY: Section = Section {
             Kind::Text(Format::SourcePath),
             "A program that something else has built, such as `prebuilt/${platform.arch}${platform.variant}/helper`.",
         ),
-        key("to", IMAGE_PATH, "Path in the image.").required(),
+        key("to", IMAGE_FILE, "Path in the image.").required(),
         key("mode", MODE, "Permission bits.").default("`\"0755\"`"),
         key("owner", OWNER, "User and group.").default("root"),
         key("capabilities", CAPABILITIES, CAPABILITIES_DOC),
@@ -193,8 +194,8 @@ pub static LINK: Section = section(
     "links",
     "A symbolic link.",
     &[
-        key("path", IMAGE_PATH, "Path of the link in the image.").required(),
-        key("to", Kind::Text(Format::Template), "What it points at, as it is written into the link.").required(),
+        key("path", IMAGE_FILE, "Path of the link in the image.").required(),
+        key("to", Kind::Text(Format::LinkTarget), "What it points at, as it is written into the link.").required(),
         key("replace", Kind::Boolean, REPLACE_DOC).default("`false`"),
     ],
 );
@@ -219,9 +220,9 @@ pub static USER: Section = section(
         key("uid", ID, "User id.").required(),
         key("gid", ID, "Group id.").default("the user id"),
         key("group", Kind::Text(Format::UserName), "Name of the group.").default("the user's name"),
-        key("comment", Kind::Text(Format::Plain), "Full name or the like.").default("empty"),
+        key("comment", Kind::Text(Format::PasswdField), "Full name or the like.").default("empty"),
         key("home", IMAGE_PATH, "Home directory; made where it is named.").default("`/`"),
-        key("shell", Kind::Text(Format::Plain), "Login shell.").default("`/sbin/nologin`"),
+        key("shell", Kind::Text(Format::Shell), "Login shell.").default("`/sbin/nologin`"),
     ],
 );
 

@@ -180,7 +180,8 @@ impl Default for Retry {
 /// How much is done at once and how large things may be.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests in flight to one host, for each of: small requests, downloads, uploads.
+    /// Requests in flight to one host, for each of: small requests, downloads, uploads. A download
+    /// keeps its place until it is read to its end or dropped.
     pub per_host: usize,
     /// Redirects that are followed.
     pub redirects: usize,

@@ -8,6 +8,20 @@
 //! The crate never reads the environment and prints nothing: a [`Config`] is a plain value, what
 //! happens by the way comes as a [`Notice`], what goes wrong as an [`Error`] with an [`ErrorKind`].
 //! It knows the protocol (distribution-spec 1.1) and nothing of builds.
+//!
+//! ```
+//! use registry_client::{Client, Config, Reference};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let reference: Reference = "debian:bookworm-slim".parse()?;
+//! assert_eq!(reference.to_string(), "docker.io/library/debian:bookworm-slim");
+//!
+//! let client = Client::new(Config::default())?;
+//! let index = client.manifest(&reference.repository, &reference.target()).await?;
+//! println!("{}@{}", reference.repository, index.descriptor.digest);
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

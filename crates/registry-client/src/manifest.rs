@@ -7,6 +7,7 @@ use oci_layout::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFE
 use oci_layout::{Descriptor, Digest, MediaType};
 
 use crate::Client;
+use crate::auth::Scopes;
 use crate::error::{Answer, Code, Error};
 use crate::notice::Notice;
 use crate::reference::{Repository, TagOrDigest};
@@ -48,7 +49,27 @@ impl Client {
     ) -> Result<Option<Descriptor>, Error> {
         let mut call = self.manifest_call(repository, what, Method::HEAD, "look for");
         call.spent = spent;
-        let response = self.request(&call, &[200, 404]).await?;
+        self.head_manifest_by(&call, repository, what).await
+    }
+
+    /// The same on the way to a push: the token that is asked for does for the writing too.
+    pub(crate) async fn head_manifest_to_push(
+        &self,
+        repository: &Repository,
+        what: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, Error> {
+        let mut call = self.manifest_call(repository, what, Method::HEAD, "look for");
+        call.scopes = Scopes::push(repository);
+        self.head_manifest_by(&call, repository, what).await
+    }
+
+    async fn head_manifest_by(
+        &self,
+        call: &Call<'_>,
+        repository: &Repository,
+        what: &TagOrDigest,
+    ) -> Result<Option<Descriptor>, Error> {
+        let response = self.request(call, &[200, 404]).await?;
         if response.status() == 404 {
             return Ok(None);
         }
@@ -56,7 +77,7 @@ impl Client {
             return Ok(Some(descriptor));
         }
         drop(response);
-        match self.manifest_at(repository, what, spent).await {
+        match self.manifest_at(repository, what, call.spent).await {
             Ok(fetched) => Ok(Some(fetched.descriptor)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),

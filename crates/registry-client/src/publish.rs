@@ -98,7 +98,7 @@ impl Client {
     /// What `what` names. Artifactory answers 403 for what is not there; whether we may write, the
     /// first write will tell.
     async fn look(&self, repository: &Repository, what: &TagOrDigest) -> Result<Option<Descriptor>, Error> {
-        match self.head_manifest_at(repository, what, 0).await {
+        match self.head_manifest_to_push(repository, what).await {
             Err(Error::Denied { .. }) => Ok(None),
             outcome => outcome,
         }

@@ -250,10 +250,12 @@ impl FromStr for Repository {
     }
 }
 
-/// Whether the first component is a registry: only those have a dot, a colon or upper case, or
-/// are `localhost`.
+/// Whether the first component is a registry: only those have a dot or a colon, or are `localhost`.
+///
+/// Docker takes upper case for a sign of a registry, too; in lower case, as it would be written
+/// from then on, such a name is a repository of Docker Hub, so here it is an error.
 fn names_a_registry(first: &str) -> bool {
-    first.contains(['.', ':', '[']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase())
+    first.contains(['.', ':', '[']) || first.eq_ignore_ascii_case("localhost")
 }
 
 /// A tag.
@@ -409,6 +411,7 @@ mod tests {
     #[test]
     fn registries_have_ports_and_addresses() {
         reads("localhost/app", "localhost/app");
+        reads("LocalHost/app", "localhost/app");
         reads("localhost:5000/a/b/c:1", "localhost:5000/a/b/c:1");
         reads("Registry.Example.com/app", "registry.example.com/app");
         reads("127.0.0.1:5000/app", "127.0.0.1:5000/app");
@@ -447,6 +450,7 @@ mod tests {
     fn mistakes_are_named() {
         fails("", "empty");
         fails("r.example/App", "lower-case");
+        fails("App/x", "lower-case");
         fails("https://r.example/app", "scheme");
         fails("r.example/a:", "not a tag");
         fails("r.example/a:-x", "not a tag");

@@ -1,6 +1,7 @@
 //! Everything below an index: what a copy or a look at an image needs, read with limits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -10,7 +11,9 @@ use oci_layout::{Descriptor, Digest};
 use crate::Client;
 use crate::error::{Error, Place};
 use crate::manifest::FetchedManifest;
+use crate::publish::Publication;
 use crate::reference::{Repository, TagOrDigest};
+use crate::source::{RemoteSource, UploadSource};
 
 /// Deepest nesting of indexes that is followed: real ones have one level, rarely two.
 pub const MAX_DEPTH: usize = 8;
@@ -24,6 +27,33 @@ pub struct Node {
     pub bytes: Bytes,
     /// What they say.
     pub document: Document,
+}
+
+impl Node {
+    /// What publishing the document elsewhere takes, its blobs read from `repository` when they are
+    /// sent, or mounted from there where the registry is the same.
+    ///
+    /// Layers that may not be distributed stay where their `urls` say.
+    pub fn publication(&self, client: &Client, repository: &Repository) -> Publication {
+        let blobs: Vec<&Descriptor> = match &self.document {
+            Document::Index(_) => Vec::new(),
+            Document::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).collect(),
+        };
+        let stays = |blob: &Descriptor| {
+            let kind = blob.media_type.as_str();
+            !blob.urls.is_empty() && (kind.contains(".nondistributable.") || kind.contains(".foreign."))
+        };
+        let source = |blob: &&Descriptor| {
+            let source = RemoteSource::new(client.clone(), repository.clone(), (*blob).clone());
+            Arc::new(source) as Arc<dyn UploadSource>
+        };
+        Publication {
+            descriptor: self.descriptor.clone(),
+            bytes: self.bytes.clone(),
+            blobs: blobs.iter().filter(|blob| !stays(blob)).map(source).collect(),
+            mount_from: vec![repository.clone()],
+        }
+    }
 }
 
 impl Client {

@@ -4,6 +4,7 @@
 
 mod answer_faults;
 mod authentication;
+mod copying;
 mod download_faults;
 mod habits;
 mod manifests;

@@ -92,8 +92,8 @@ pub(in crate::toolchain) fn compile(
 
 fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<Vec<Artifact>, CompileError> {
     let (cargo_home, home) = (context.cargo_home(), context.env.home());
-    let paths = [Some(&unit.workspace), Some(&unit.target_directory), cargo_home.as_ref(), home.as_ref()];
-    let local = LocalPaths::new(paths.into_iter().flatten().map(PathBuf::as_path));
+    let paths = [Some(unit.workspace.as_path()), Some(&unit.target_directory), cargo_home.as_deref(), home.as_deref()];
+    let local = LocalPaths::new(paths.into_iter().flatten().chain([context.work_dir]));
     let mut artifacts = Vec::new();
     for output in &unit.outputs {
         let key = (output.bin.package_id.clone(), output.bin.name.clone(), output.triple.clone());
@@ -164,17 +164,25 @@ fn environment(unit: &RustUnit, context: &ToolContext<'_>) -> Environment {
             env.set_default(name, value);
         }
     }
+    let remaps = remaps(unit, context);
+    for target in &unit.targets {
+        for (name, value) in super::prefix_maps(&target.triple, &remaps, &env) {
+            env.set(name, value);
+        }
+    }
     env.set("RUSTC_WRAPPER", context.rustc_wrapper);
     // Only what the user's own settings consist of can be written as JSON: this cannot fail.
-    let settings = serde_json::to_string(&wrapper_settings(unit, context)).unwrap_or_default();
+    let settings = serde_json::to_string(&wrapper_settings(unit, remaps, context)).unwrap_or_default();
     env.set(wrapper::VARIABLE, settings);
     env
 }
 
-fn wrapper_settings(unit: &RustUnit, context: &ToolContext<'_>) -> Settings {
+fn remaps(unit: &RustUnit, context: &ToolContext<'_>) -> Vec<(PathBuf, String)> {
     let (cargo_home, home) = (context.cargo_home(), context.env.home());
-    let remap =
-        super::remaps(&unit.workspace, &unit.target_directory, cargo_home.as_deref(), home.as_deref(), &unit.toolchain);
+    super::remaps(&unit.workspace, &unit.target_directory, cargo_home.as_deref(), home.as_deref(), &unit.toolchain)
+}
+
+fn wrapper_settings(unit: &RustUnit, remap: Vec<(PathBuf, String)>, context: &ToolContext<'_>) -> Settings {
     let mut target = Vec::new();
     if unit.settings.crt_static {
         target.push("-Ctarget-feature=+crt-static".to_owned());
@@ -185,7 +193,7 @@ fn wrapper_settings(unit: &RustUnit, context: &ToolContext<'_>) -> Settings {
     Settings {
         remap: remap.into_iter().map(|(path, name)| (Bytes::from(path.as_path()), name)).collect(),
         target,
-        cargo_home: cargo_home.as_deref().map(Bytes::from),
+        cargo_home: context.cargo_home().as_deref().map(Bytes::from),
         wrapper: unit.user_wrapper.as_deref().map(Bytes::from),
     }
 }

@@ -4,7 +4,7 @@
 //! The `cc` crate finds Debian's cross compilers by itself; only others need naming. What the
 //! user has set stays, in the environment or under `[env]` in a cargo configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::CargoConfig;
 use crate::process::{Children, Command, Environment, ProcessError};
@@ -116,6 +116,28 @@ impl Variables<'_> {
     }
 }
 
+/// Flags for C compilers that write names in place of this machine's paths, added to the user's
+/// own: where these are for one target under the user's name for it, else for all under ours.
+///
+/// The `cc` crate splits them at blanks, so a path with a blank in it cannot be replaced.
+pub(super) fn prefix_maps(triple: &str, remaps: &[(PathBuf, String)], env: &Environment) -> Vec<(String, String)> {
+    let maps: Vec<String> = remaps
+        .iter()
+        .filter_map(|(path, name)| Some((path.to_str()?, name)))
+        .filter(|(path, _)| !path.contains(char::is_whitespace))
+        .map(|(path, name)| format!("-ffile-prefix-map={path}={name}"))
+        .collect();
+    let maps = maps.join(" ");
+    let add = |flags: &str| {
+        let ours = format!("{flags}_{}", triple.replace(['-', '.'], "_"));
+        let own = [format!("{flags}_{triple}"), ours.clone()].into_iter().find(|name| env.get(name).is_some());
+        let general = || [format!("TARGET_{flags}"), flags.to_owned()].into_iter().find(|name| env.get(name).is_some());
+        let users = own.clone().or_else(general).and_then(|name| env.text(name)).unwrap_or_default();
+        (own.unwrap_or(ours), format!("{users} {maps}").trim().to_owned())
+    };
+    if maps.is_empty() { Vec::new() } else { ["CFLAGS", "CXXFLAGS"].map(add).to_vec() }
+}
+
 /// Debian's directory name of an architecture: the compiler's prefix but for 32-bit x86.
 fn multiarch(target: &Target) -> &str {
     if target.debian == "i386" { "i386-linux-gnu" } else { target.gcc_prefix }
@@ -175,6 +197,24 @@ mod tests {
             ],
         );
         check(&[("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", "/x")], set, &[]);
+    }
+
+    #[test]
+    fn names_for_paths_are_added_to_the_users_c_flags() {
+        let check = |vars: &[(&str, &str)], expected: [&str; 2]| {
+            let env = Environment::new(vars.iter().map(|(name, value)| (name.into(), value.into())));
+            let remaps = [("/w".into(), "/workspace".to_owned()), ("/a b".into(), "/no".to_owned())];
+            let found = prefix_maps(ARM64, &remaps, &env);
+            assert_eq!(found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(), expected);
+        };
+        let map = "-ffile-prefix-map=/w=/workspace";
+        let cxx = format!("CXXFLAGS_aarch64_unknown_linux_gnu={map}");
+        check(&[], [&format!("CFLAGS_aarch64_unknown_linux_gnu={map}"), &cxx]);
+        check(&[("CFLAGS", "-O3")], [&format!("CFLAGS_aarch64_unknown_linux_gnu=-O3 {map}"), &cxx]);
+        check(
+            &[("CFLAGS", "-O3"), ("CFLAGS_aarch64-unknown-linux-gnu", "-O2")],
+            [&format!("CFLAGS_aarch64-unknown-linux-gnu=-O2 {map}"), &cxx],
+        );
     }
 
     #[test]

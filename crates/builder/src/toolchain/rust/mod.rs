@@ -10,5 +10,7 @@ pub(super) mod package;
 pub(super) mod site;
 pub mod wrapper;
 
+use environment::prefix_maps;
+
 pub(super) use environment::Uses;
 pub(super) use flags::{remaps, salt};

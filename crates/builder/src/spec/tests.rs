@@ -19,42 +19,7 @@ fn good(text: &str) -> BuildSpec {
     parse(Path::new("dir/build.yaml"), text, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-const WHOLE: &str = r#"
-version: 1
-image: registry.example.com/team/trow
-tags: ["${git.tag}", latest, 1.10]
-platforms: [linux/s390x, linux/amd64, linux/arm64/v8, linux/arm/v7]
-base: {default: "docker.io/library/debian:bookworm-slim", linux/s390x: "oci:bases/s390x:v1"}
-env: [BUILD]
-binaries:
-  - rust: {path: ., package: trow, bin: trow, features: [sqlite], profile: dist, libc: gnu, glibc: "2.31"}
-    to: /usr/bin/trow
-  - go: {path: ./cmd/agent, ldflags: [-s, -w, "-X main.version=${git.describe}"], tags: [netgo]}
-    to: /usr/bin/agent
-  - file: prebuilt/${platform.arch}${platform.variant}/helper
-    to: /usr/bin/helper
-    mode: "4755"
-    owner: trow:0
-files:
-  - {from: config/, to: /etc/trow/, mode: "0644", owner: "0:0", exclude: ["*.bak"]}
-links:
-  - {path: /usr/local/bin/trow, to: ../../bin/trow}
-directories:
-  - {path: /data/, owner: trow, mode: "0750"}
-users:
-  - {name: trow, uid: 2000, gid: 2001, home: /data}
-config:
-  user: 2000
-  entrypoint: [/usr/bin/trow]
-  cmd: []
-  env: {RUST_LOG: info, PORT: 8000, PRICE: 5$$}
-  workdir: /data
-  expose: [8000/tcp, 9000, 9001-9002/udp]
-  volumes: [/data]
-  stop-signal: SIGTERM
-labels: {version: 1.10}
-annotations: {org.opencontainers.image.source: "https://example.com/trow"}
-"#;
+const WHOLE: &str = include_str!("../../../../testdata/good/whole.yaml");
 
 #[test]
 fn the_whole_file_is_understood() {
@@ -278,23 +243,7 @@ fn the_command_line_replaces_what_the_file_says() {
 
 #[test]
 fn what_one_platform_needs_is_put_over_the_rest() {
-    let spec = good(
-        r#"version: 1
-platforms: [linux/amd64, linux/s390x]
-base: docker.io/library/debian
-binaries:
-  - {rust: ., to: /a}
-config: {env: {A: "1", B: "2"}, cmd: [x]}
-annotations: {org.x: all, "index:org.y": i, "manifest:org.x": "${platform}", "descriptor:org.z": d, org.p: "${platform}"}
-per-platform:
-  linux/s390x:
-    base: scratch
-    binaries:
-      - {file: prebuilt, to: /a}
-    config: {env: {B: "3"}}
-    annotations: {org.only: here}
-"#,
-    );
+    let spec = good(include_str!("../../../../testdata/good/per-platform.yaml"));
     let (amd64, s390x) = (spec.platforms[0].value, spec.platforms[1].value);
     assert!(matches!(spec.of(amd64).binaries[0].value.source, BinarySource::Rust(_)));
     let other = spec.of(s390x);
@@ -327,23 +276,7 @@ f:5:28: error: unknown key `tags` in `linux/arm64`
 
 #[test]
 fn what_else_an_image_can_need() {
-    let spec = good(
-        r#"version: 1
-files:
-  - {from: "static/**/*.html", to: /srv/, directory-mode: "0700", replace: true}
-  - {from: "mab:ca-certificates", to: /etc/ssl/certs/ca-certificates.crt}
-binaries:
-  - {go: ., to: /a, capabilities: [net_bind_service, CAP_CHOWN]}
-users: [{name: app, uid: 5, group: staff, comment: An app}]
-config:
-  healthcheck: {test: [/a, check], interval: 1m30s, retries: 2}
-inherit: {cmd: true, labels: false}
-infer: both
-created: 2026-01-31T12:00:00+01:00
-layers: {compression: zstd, grouping: kind}
-allow: [glibc-version]
-"#,
-    );
+    let spec = good(include_str!("../../../../testdata/good/rest.yaml"));
     assert!(matches!(&spec.files[0].value.from, FileSource::Pattern(_)));
     assert!(matches!(&spec.files[1].value.from, FileSource::CaCertificates(_)));
     assert_eq!(spec.files[0].value.directory_mode, Some(0o700));
@@ -422,4 +355,12 @@ fn i01_bytes_that_are_no_text_have_a_place() {
     assert_eq!(error.to_string(), "f:2:8: error: the build file is not UTF-8 text");
     let error = parse_bytes(Path::new("f"), b"version: 1\n\xff", &Overrides::default()).unwrap_err();
     assert_eq!(error.to_string(), "f:2:1: error: the build file is not UTF-8 text");
+}
+
+#[test]
+fn the_canonical_text_is_the_same_however_the_file_is_written() {
+    let one = good("version: 1\ntags: [a, \"1.0\"]\nlabels: {b: c, a: d} # x\n").canonical;
+    let other = good("labels:\n  a: 'd'\n  b: c\ntags:\n- a\n- 1.0\nversion: 1\n").canonical;
+    assert_eq!(one, other);
+    assert_eq!(one, r#"{"labels":{"a":"d","b":"c"},"tags":["a","1.0"],"version":"1"}"#);
 }

@@ -5,7 +5,7 @@
 //! that no input costs more than a few megabytes (fault row I01). YAML that a build file has no
 //! use for (tags, several documents, keys that are no texts, merge keys) is refused here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
@@ -95,6 +95,22 @@ fn number(text: &str) -> ScalarKind {
     }
     let special = matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN");
     if special || (unsigned != "." && text.parse::<f64>().is_ok()) { ScalarKind::Float } else { ScalarKind::Text }
+}
+
+impl Node {
+    /// What the tree says in one spelling, for a hash: keys sorted, every scalar its text.
+    pub(crate) fn canonical(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(scalar) => serde_json::Value::String(scalar.text.to_string()),
+            Value::List(items) => items.iter().map(Self::canonical).collect(),
+            Value::Map(entries) => {
+                let sorted: BTreeMap<&str, &Self> = entries.iter().map(|entry| (&*entry.key, &entry.node)).collect();
+                let canonical = |(key, node): (&str, &Self)| (key.to_owned(), node.canonical());
+                serde_json::Value::Object(sorted.into_iter().map(canonical).collect())
+            }
+            Value::Broken => serde_json::Value::Null,
+        }
+    }
 }
 
 /// Where a text stands in its source: a build file from its beginning, a `--set` behind its `=`.

@@ -132,6 +132,7 @@ pub(super) fn build_file(
     }
     let mut spec = decoder.spec(root, file, &sources, platforms, &bases, overrides)?;
     spec.per_platform = per_platform;
+    spec.canonical = root.canonical().to_string();
     Some(spec)
 }
 
@@ -194,6 +195,7 @@ impl Decoder<'_> {
             file: file.to_owned(),
             directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
             sources: sources.clone(),
+            canonical: String::new(),
             image,
             tags,
             platforms,

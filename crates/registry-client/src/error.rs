@@ -181,15 +181,6 @@ pub enum Known {
     },
 }
 
-impl fmt::Display for Known {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("no credentials for it are known"),
-            Self::From { origin } => write!(f, "the credentials from {origin} were refused"),
-        }
-    }
-}
-
 /// Why talking to a registry failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -198,7 +189,7 @@ pub enum Error {
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
     /// The registry answered with an error.
-    #[error("{place}: {} answered {answer}", place.registry)]
+    #[error("{place}: {answer}")]
     Status {
         /// Where.
         place: Box<Place>,
@@ -206,7 +197,7 @@ pub enum Error {
         answer: Box<Answer>,
     },
     /// 401, or 403 where that is what is meant by it.
-    #[error("{place}: {} wants credentials: {known}{}", place.registry, said(answer))]
+    #[error("{place}: {}{}", refused(&place.registry, known), said(answer))]
     Unauthorized {
         /// Where.
         place: Box<Place>,
@@ -216,7 +207,7 @@ pub enum Error {
         answer: Option<Box<Answer>>,
     },
     /// 403.
-    #[error("{place}: {} does not allow it {}{}", place.registry, with(known), said(&Some(answer.clone())))]
+    #[error("{place}: not allowed {}{}", with(known), said(&Some(answer.clone())))]
     Denied {
         /// Where.
         place: Box<Place>,
@@ -226,7 +217,7 @@ pub enum Error {
         answer: Box<Answer>,
     },
     /// The connection failed.
-    #[error("{place}: no usable answer from {}", place.registry)]
+    #[error("{place}: no usable answer")]
     Network {
         /// Where.
         place: Box<Place>,
@@ -234,7 +225,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Nothing came, or nothing could be sent, for too long.
-    #[error("{place}: {} was silent for {} s", place.registry, seconds(after))]
+    #[error("{place}: nothing moved for {} s", seconds(after))]
     Timeout {
         /// Where.
         place: Box<Place>,
@@ -242,7 +233,7 @@ pub enum Error {
         after: Duration,
     },
     /// An answer that makes no sense.
-    #[error("{place}: {} broke the protocol: {problem}", place.registry)]
+    #[error("{place}: the registry breaks the protocol: {problem}")]
     Protocol {
         /// Where.
         place: Box<Place>,
@@ -270,7 +261,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The content is not what its digest says.
-    #[error("{place}: {} sent the wrong content", place.registry)]
+    #[error("{place}: wrong content")]
     Content {
         /// Where.
         place: Box<Place>,
@@ -343,6 +334,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+fn refused(registry: &Registry, known: &Known) -> String {
+    match known {
+        Known::Nothing => format!("no credentials for {registry} are known"),
+        Known::From { origin } => format!("{registry} refuses the credentials from {origin}"),
+    }
 }
 
 fn with(known: &Known) -> String {

@@ -137,7 +137,7 @@ async fn r11_a_head_that_trickles_times_out() {
     let begin = Instant::now();
     let error = client().manifest(&repository(&registry, "a"), &tag("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
-    assert!(error.to_string().contains("was silent for 0.6 s"), "{error}");
+    assert!(error.to_string().contains("nothing moved for 0.6 s"), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(10));
     assert_eq!(registry.log().len(), 4);
 }

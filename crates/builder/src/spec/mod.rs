@@ -6,6 +6,8 @@
 //! a clock or the environment; files that are named but not there are found later.
 
 mod advice;
+pub mod annotation;
+pub mod container;
 mod decode;
 pub mod diagnostic;
 mod exec_risk;

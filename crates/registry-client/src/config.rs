@@ -193,6 +193,8 @@ pub struct Limits {
     pub token_body: u64,
     /// First size of a chunk where a registry takes no blob in one piece (row R34).
     pub chunk: u64,
+    /// Send chunks from the start: for proxies that break long requests without a word.
+    pub chunked: bool,
 }
 
 impl Default for Limits {
@@ -204,6 +206,7 @@ impl Default for Limits {
             error_body: 64 * 1024,
             token_body: 1024 * 1024,
             chunk: 16 * 1024 * 1024,
+            chunked: false,
         }
     }
 }

@@ -191,7 +191,8 @@ impl<'a> Upload<'a> {
 
     async fn run(&self, mut session: Option<Session>) -> Result<(), Error> {
         let retry_registry = self.repository.registry();
-        let mut mode = Mode::Whole;
+        let limits = &self.client.inner.config.limits;
+        let mut mode = if limits.chunked { Mode::Chunks(limits.chunk) } else { Mode::Whole };
         let mut attempt = 0;
         let mut lost = false;
         loop {
@@ -200,7 +201,7 @@ impl<'a> Upload<'a> {
                 None => self.begin().await?,
             };
             let Err(error) = self.transfer(&opened, mode).await else { return Ok(()) };
-            let step = next(mode, &error, lost, self.client.inner.config.limits.chunk.max(opened.smallest_chunk));
+            let step = next(mode, &error, lost, limits.chunk.max(opened.smallest_chunk));
             // The blob may be there all the same: the answer was lost, or came before the commit.
             if !matches!(step, Step::Fail) && self.is_there().await.unwrap_or(false) {
                 return Ok(());

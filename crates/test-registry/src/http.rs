@@ -175,6 +175,7 @@ pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sha
             state.requests.push(request.clone());
             state.requests.len() - 1
         };
+        let _under_way = UnderWay::new(&shared);
         let record = |request: &Request| {
             if let Some(slot) = shared.lock().requests.get_mut(entry) {
                 *slot = request.clone();
@@ -210,6 +211,24 @@ pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sha
         if !write_answer(&mut writer, &request, answer).await {
             return;
         }
+    }
+}
+
+/// Counts a request until it is answered.
+struct UnderWay<'a>(&'a Shared);
+
+impl<'a> UnderWay<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let mut state = shared.lock();
+        state.in_flight += 1;
+        state.peak = state.peak.max(state.in_flight);
+        Self(shared)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().in_flight -= 1;
     }
 }
 

@@ -82,6 +82,8 @@ struct State {
     requests: Vec<Request>,
     tokens: auth::Issued,
     connections: usize,
+    in_flight: usize,
+    peak: usize,
 }
 
 impl Shared {
@@ -172,6 +174,11 @@ impl TestRegistry {
     /// Connections that were accepted.
     pub fn connections(&self) -> usize {
         self.shared.lock().connections
+    }
+
+    /// Most requests that were under way at the same time.
+    pub fn peak(&self) -> usize {
+        self.shared.lock().peak
     }
 
     /// Makes every token that was issued invalid.

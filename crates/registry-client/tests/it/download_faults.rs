@@ -27,6 +27,27 @@ async fn r01_a_dropped_download_resumes_with_a_closed_range() {
 }
 
 #[tokio::test]
+async fn r01_a_long_download_survives_many_drops() {
+    let registry = TestRegistry::start();
+    let bytes = blob_bytes(1, 30_000_000);
+    let blob = registry.put_blob("a", &bytes);
+    registry.fault(Fault::on("GET", "/blobs/").drop_after(4_500_000).always());
+    assert_eq!(pull(&client(), &repository(&registry, "a"), &blob).await.unwrap(), bytes);
+    assert_eq!(registry.log().len(), 7, "more than the tries for one stretch");
+}
+
+#[tokio::test]
+async fn r01_a_server_that_drops_after_every_byte_is_given_up() {
+    let registry = TestRegistry::start();
+    let blob = registry.put_blob("a", &blob_bytes(1, 10_000_000));
+    registry.fault(Fault::on("GET", "/blobs/").drop_after(4_500_000));
+    registry.fault(Fault::on("GET", "/blobs/").drop_after(1).always());
+    let error = pull(&client(), &repository(&registry, "a"), &blob).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert_eq!(registry.log().len(), 4);
+}
+
+#[tokio::test]
 async fn r02_a_resume_that_gets_everything_starts_over() {
     let (registry, blob, bytes) = registry_with_blob();
     registry.fault(Fault::on("GET", "/blobs/").drop_after(100_000));
@@ -135,6 +156,39 @@ async fn r15_an_endless_body_stops_at_the_size() {
     assert!(seen < SIZE, "nothing that completes the blob is passed on: {seen}");
     assert!(text(&error).contains("more than the 400000 bytes"), "{}", text(&error));
     assert_log(&registry, &["GET /v2/a/blobs/# 200"]);
+}
+
+#[tokio::test]
+async fn r15_what_comes_after_the_right_bytes_is_seen() {
+    let registry = TestRegistry::start();
+    // Two of the pieces that the endless body comes in: the blob is whole at the end of one.
+    let bytes = bytes::Bytes::from(vec![b'x'; 2 * 64 * 1024]);
+    let blob = registry.put_blob("a", &bytes);
+    registry.fault(Fault::on("GET", "/blobs/").edit(|_, answer| {
+        answer.remove("content-length");
+        answer.wire = Wire { endless: true, ..Wire::default() };
+    }));
+    let error = pull(&client(), &repository(&registry, "a"), &blob).await.unwrap_err();
+    assert!(text(&error).contains("more than the 131072 bytes"), "{}", text(&error));
+    assert_log(&registry, &["GET /v2/a/blobs/# 200"]);
+}
+
+#[tokio::test]
+async fn r15_a_part_without_end_stops_too() {
+    let (registry, blob, _) = registry_with_blob();
+    registry.fault(Fault::on("GET", "/blobs/").edit(|_, answer| {
+        answer.remove("content-length");
+        answer.wire = Wire { endless: true, ..Wire::default() };
+    }));
+    let mut stream = client().pull_blob_from(&repository(&registry, "a"), &blob, 100_000);
+    let error = loop {
+        match futures_util::StreamExt::next(&mut stream).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("it ended well"),
+        }
+    };
+    assert!(text(&error).contains("more than the 400000 bytes"), "{}", text(&error));
 }
 
 #[tokio::test]

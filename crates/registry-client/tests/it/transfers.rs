@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci_layout::Descriptor;
 use oci_layout::blob::BytesBlob;
-use registry_client::{LocalSource, Pushed, RemoteSource, UploadSource};
-use test_registry::{TestRegistry, blob_bytes};
+use oci_layout::digest::{Algorithm, Hasher};
+use registry_client::config::Limits;
+use registry_client::{Client, Config, LocalSource, MemorySource, Pushed, RemoteSource, TagOrDigest, UploadSource};
+use test_registry::{Fault, Image, Options, TestRegistry, blob_bytes};
 
-use crate::support::{assert_log, client, pull, push, repository};
+use crate::support::{assert_log, client, config, pull, push, repository};
 
 #[tokio::test]
 async fn a_blob_goes_up_in_one_piece_and_comes_back() {
@@ -100,5 +102,92 @@ async fn transfers_run_as_tasks() {
     for task in tasks {
         assert_eq!(task.await.unwrap().unwrap(), Pushed::Uploaded);
     }
-    assert!(registry.connections() <= 24, "8 small requests, 8 uploads, and as many spare: {}", registry.connections());
+    assert_eq!(registry.log().len(), 60);
+}
+
+#[tokio::test]
+async fn requests_to_one_host_are_limited() {
+    let registry = TestRegistry::start();
+    registry.fault(Fault::on("*", "/").pause(std::time::Duration::from_millis(3)).always());
+    let limits = Limits { per_host: 2, ..Limits::default() };
+    let client = Client::new(Config { limits, ..config() }).unwrap();
+    let repo = repository(&registry, "a");
+    let tasks: Vec<_> = (0..20u64)
+        .map(|seed| {
+            let (client, repo) = (client.clone(), repo.clone());
+            tokio::spawn(async move {
+                push(&client, &repo, &blob_bytes(seed, 50_000)).await.unwrap();
+                let descriptor = Descriptor::of("x", &blob_bytes(seed, 50_000));
+                pull(&client, &repo, &descriptor).await.unwrap();
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let peak = registry.peak();
+    assert!((3..=6).contains(&peak), "two small requests, two uploads, two downloads: {peak}");
+}
+
+#[tokio::test]
+async fn many_copies_within_one_registry_do_not_wait_for_each_other_for_ever() {
+    let registry = TestRegistry::with(Options { mounts: false, ..Options::default() });
+    let limits = Limits { per_host: 1, ..Limits::default() };
+    let client = Client::new(Config { limits, ..config() }).unwrap();
+    let (from, to) = (repository(&registry, "a"), repository(&registry, "b"));
+    let tasks: Vec<_> = (0..6u64)
+        .map(|seed| {
+            let blob = registry.put_blob("a", &blob_bytes(seed, 500_000));
+            let source = RemoteSource::new(client.clone(), from.clone(), blob);
+            let (client, to) = (client.clone(), to.clone());
+            tokio::spawn(async move { client.push_blob(&to, &source, &[], &|_| {}).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap(), Pushed::Uploaded);
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_sent_where_they_are_asked_for() {
+    let registry = TestRegistry::start();
+    let limits = Limits { chunked: true, chunk: 400_000, ..Limits::default() };
+    let client = Client::new(Config { limits, ..config() }).unwrap();
+    push(&client, &repository(&registry, "a"), &blob_bytes(1, 1_000_000)).await.unwrap();
+    let patch = "PATCH /v2/a/blobs/uploads/ID?_state 202";
+    assert_log(
+        &registry,
+        &[
+            "HEAD /v2/a/blobs/# 404",
+            "POST /v2/a/blobs/uploads/ 202",
+            patch,
+            patch,
+            patch,
+            "PUT /v2/a/blobs/uploads/ID?_state&digest=# 201",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn sha512_is_a_digest_like_any_other() {
+    let registry = TestRegistry::start();
+    let (client, repo) = (client(), repository(&registry, "a"));
+    let bytes = blob_bytes(1, 300_000);
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(&bytes);
+    let descriptor = Descriptor::new("x", hasher.finish(), bytes.len() as u64);
+    let source = MemorySource::new(descriptor.clone(), bytes.clone());
+    assert_eq!(client.push_blob(&repo, &source, &[], &|_| {}).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(pull(&client, &repo, &descriptor).await.unwrap(), bytes);
+
+    let image = Image::new(1, "linux/amd64", &[]);
+    registry.put_image("a", None, &image);
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(&image.manifest);
+    let digest = TagOrDigest::Digest(hasher.finish());
+    client.put_manifest(&repo, &digest, &image.descriptor.media_type, image.manifest.clone()).await.unwrap();
+    let fetched = client.manifest(&repo, &digest).await.unwrap();
+    assert_eq!(TagOrDigest::Digest(fetched.descriptor.digest), digest);
+    assert_eq!(fetched.bytes, image.manifest);
+    assert_eq!(registry.log().len(), 6);
 }

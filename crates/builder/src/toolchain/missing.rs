@@ -18,14 +18,14 @@ pub(super) enum Lack {
     Std { triple: &'static str, tier_three: bool },
     /// Rust has no target at all.
     NoTarget { libc: Libc },
-    /// A linker that mab looked for.
-    Linker { program: String },
+    /// A linker that mab looked for, and whether zig would do.
+    Linker { program: String, zig: bool },
     /// A C compiler for Go packages that have C in them.
     Cgo { program: String, package: String },
     /// A linker that the user has chosen.
     ChosenLinker { program: String, origin: String },
-    /// A linker is there, its C library is not.
-    CLibrary { linker: String, file: &'static str },
+    /// A linker is there, its C library is not; whether zig would do.
+    CLibrary { linker: String, file: &'static str, zig: bool },
 }
 
 /// What mends a lack.
@@ -170,14 +170,14 @@ fn describe(lack: &Lack) -> String {
         Lack::Std { triple, .. } => format!("Rust's standard library for {triple} is not installed"),
         Lack::NoTarget { libc: Libc::Musl } => "Rust has no target with musl for this platform".to_owned(),
         Lack::NoTarget { libc: Libc::Gnu } => "Rust has no target with glibc for this platform".to_owned(),
-        Lack::Linker { program } => format!("the linker {program} is not on PATH"),
+        Lack::Linker { program, .. } => format!("the linker {program} is not on PATH"),
         Lack::Cgo { program, package } => {
             format!(
                 "the C compiler {program} is not on PATH, or has no C library; the Go package {package} has C in it"
             )
         }
         Lack::ChosenLinker { program, origin } => format!("the linker {program}, named by {origin}, is not there"),
-        Lack::CLibrary { linker, file } => format!("{linker} has no C library to link with ({file})"),
+        Lack::CLibrary { linker, file, .. } => format!("{linker} has no C library to link with ({file})"),
     }
 }
 
@@ -208,10 +208,16 @@ fn mend(lack: &Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform
         Lack::ChosenLinker { .. } => Mend::Advice("install it, or correct the setting".to_owned()),
         Lack::Linker { .. } | Lack::CLibrary { .. } | Lack::Cgo { .. } => {
             let native = toolchain.map_or(is_native(row), |toolchain| toolchain.host == row.rust_gnu);
-            system.cross_compiler(row, native).unwrap_or_else(|| {
+            let zig = match lack {
+                Lack::Linker { zig, .. } | Lack::CLibrary { zig, .. } => *zig,
+                _ => true,
+            };
+            let setting = format!("target.{}.linker", row.rust_gnu);
+            let by_zig = || if zig { system.zig() } else { None };
+            system.cross_compiler(row, native).or_else(by_zig).unwrap_or_else(|| {
+                let zig = if zig { "install zig (`pip install ziglang` in a Python environment), or " } else { "" };
                 Mend::Advice(format!(
-                    "no package of this system is known for it: name a linker for {platform} in cargo's configuration (target.{}.linker)",
-                    row.rust_gnu
+                    "no package of this system is known for it: {zig}name a linker in cargo's configuration ({setting})"
                 ))
             })
         }
@@ -251,7 +257,7 @@ mod tests {
 
     #[test]
     fn everything_at_once_each_with_its_command() {
-        let gcc = |program: &str| Lack::Linker { program: program.to_owned() };
+        let gcc = |program: &str| Lack::Linker { program: program.to_owned(), zig: true };
         check(
             &[
                 (gcc("aarch64-linux-gnu-gcc"), "linux/arm64"),
@@ -314,15 +320,30 @@ mod tests {
     fn packages_that_the_archive_does_not_have_are_not_named() {
         let mut system = debian();
         system.known_packages = Some(["gcc-aarch64-linux-gnu".to_owned()].into());
-        let lack = Lack::Linker { program: "loongarch64-linux-gnu-gcc".to_owned() };
+        let lack = Lack::Linker { program: "loongarch64-linux-gnu-gcc".to_owned(), zig: true };
         check(
             &[(lack, "linux/loong64")],
             &rustup(),
             &system,
             "this machine lacks what the build needs:
   for linux/loong64: the linker loongarch64-linux-gnu-gcc is not on PATH
-    no package of this system is known for it: name a linker for linux/loong64 in cargo's configuration (target.loongarch64-unknown-linux-gnu.linker)",
+    no package of this system is known for it: install zig (`pip install ziglang` in a Python environment), or name a linker in cargo's configuration (target.loongarch64-unknown-linux-gnu.linker)",
             &[],
+        );
+    }
+
+    #[test]
+    fn where_cross_compilers_have_no_c_library_zig_is_named_if_it_would_do() {
+        let check = |zig, expected: &str| {
+            let lack = Lack::Linker { program: "aarch64-linux-gnu-gcc".to_owned(), zig };
+            let platform = "linux/arm64".parse().unwrap();
+            let found = missing(&lack, Some(&rustup()), vec![platform], &System::of(Some(Manager::Dnf), true));
+            assert_eq!(found.mend.to_string(), expected);
+        };
+        check(true, "dnf install zig");
+        check(
+            false,
+            "no package of this system is known for it: name a linker in cargo's configuration (target.aarch64-unknown-linux-gnu.linker)",
         );
     }
 

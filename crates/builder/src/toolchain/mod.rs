@@ -72,6 +72,9 @@ impl ToolContext<'_> {
     /// The environment of a compiler: the user's without registry credentials.
     fn compiler_environment(&self) -> Environment {
         let mut env = self.env.without_credentials();
+        // A compiler runs in a process group of its own, which may not read from the terminal:
+        // a question there would stop it for ever.
+        env.set_default("GIT_TERMINAL_PROMPT", "0");
         if let Some(epoch) = self.source_date_epoch {
             env.set_default("SOURCE_DATE_EPOCH", epoch.to_string());
         }

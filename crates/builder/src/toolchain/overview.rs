@@ -93,7 +93,7 @@ pub fn overview(directory: &Path, context: &ToolContext<'_>) -> Result<Overview,
                     target: row.goarch.to_owned(),
                     linker: Some(found.cc.unwrap_or_else(|| "gcc".to_owned())),
                 },
-                Err(program) => no(Lack::Linker { program }, None, platform),
+                Err(program) => no(Lack::Linker { program, zig: true }, None, platform),
             }
         };
         let targets = [Some(row.rust_gnu), row.rust_musl].into_iter().flatten();

@@ -105,6 +105,11 @@ impl System {
         }
     }
 
+    /// zig, where the system has a package of it. Debian has none.
+    pub(super) fn zig(&self) -> Option<Mend> {
+        if self.manager? == Manager::Apt { None } else { self.install(&["zig".to_owned()]) }
+    }
+
     /// The packages with a compiler and C library that can link for a target.
     pub(super) fn cross_compiler(&self, target: &Target, native: bool) -> Option<Mend> {
         let packages: Vec<String> = match (self.manager?, native) {

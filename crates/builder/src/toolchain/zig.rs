@@ -45,6 +45,10 @@ pub(in crate::toolchain) fn find(env: &Environment) -> Option<PathBuf> {
 /// zig's own name of a target, with flags for the processor; none where zig cannot link for it.
 fn target(triple: &str, libc: Libc, glibc: Option<GlibcVersion>) -> Option<(String, &'static [&'static str])> {
     let machine = triple.split('-').next()?;
+    // Its own unwinder wants the long double of glibc 2.32.
+    if machine == "powerpc64le" && glibc.is_some_and(|version| version < GlibcVersion { major: 2, minor: 32 }) {
+        return None;
+    }
     let (zig, abi, flags): (_, _, &[&str]) = match machine {
         "x86_64" | "aarch64" | "s390x" | "powerpc64le" => (machine, "", &[]),
         "i686" => ("x86", "", &[]),
@@ -153,6 +157,7 @@ mod tests {
         check("armv7-unknown-linux-musleabihf", Libc::Musl, None, "arm-linux-musleabihf");
         check("armv5te-unknown-linux-gnueabi", Libc::Gnu, None, "arm-linux-gnueabi");
         check("riscv64gc-unknown-linux-gnu", Libc::Gnu, None, "riscv64-linux-gnu");
+        check("powerpc64le-unknown-linux-gnu", Libc::Gnu, Some(GlibcVersion { major: 2, minor: 28 }), "");
         check("sparc64-unknown-linux-gnu", Libc::Gnu, None, "");
     }
 

@@ -93,6 +93,12 @@ impl ElfFacts {
         self.interpreter.is_none() && self.needed.is_empty()
     }
 
+    /// The newest version of glibc that it does not run without, as major and minor number.
+    pub fn glibc(&self) -> Option<(u32, u32)> {
+        let needs = self.versions.iter().filter(|need| !need.weak);
+        needs.filter_map(|need| glibc_version(&need.version)).max()
+    }
+
     /// Reads the facts of a file.
     pub fn read<R: ReadAt + ?Sized>(source: &R) -> Result<Self, Malformed> {
         let mut start = [0; header::header64::SIZEOF_EHDR];
@@ -119,6 +125,12 @@ impl ElfFacts {
         };
         file.facts(&header)
     }
+}
+
+/// `GLIBC_2.34`, `GLIBC_2.2.5`; the third number never decides.
+fn glibc_version(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix("GLIBC_")?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// A file with its byte order, class and segments.

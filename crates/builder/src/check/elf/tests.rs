@@ -137,10 +137,11 @@ fn arm_float_and_power_abi() {
 /// The test's own executable is a real program of the host.
 #[test]
 fn a_real_program_of_this_machine() {
-    let executable = std::env::current_exe().unwrap();
+    let executable = fs_err::read_link("/proc/self/exe").unwrap();
     let platform = if cfg!(target_arch = "aarch64") { "linux/arm64" } else { "linux/amd64" };
     let facts = check_program("/test", &executable, platform.parse().unwrap()).unwrap();
-    assert!(facts.interpreter.unwrap().contains("ld-linux"));
+    assert!(facts.interpreter.as_ref().unwrap().contains("ld-linux"));
+    assert!(facts.glibc().is_some_and(|version| version > (2, 10)));
     assert!(facts.needed.iter().any(|library| library == "libc.so.6"));
     assert!(facts.versions.iter().any(|need| need.library == "libc.so.6" && need.version.starts_with("GLIBC_2.")));
 }
@@ -163,7 +164,7 @@ fn cut_anywhere_it_is_an_error_or_still_true() {
 /// allocation that follows the file's word.
 #[test]
 fn bent_anywhere_it_ends() {
-    let executable = fs_err::read(std::env::current_exe().unwrap()).unwrap();
+    let executable = fs_err::read(fs_err::read_link("/proc/self/exe").unwrap()).unwrap();
     let real = &executable[..executable.len().min(64 << 10)];
     for platform in ["linux/amd64", "linux/arm/v7", "linux/s390x"] {
         let kind = platform.parse::<TargetPlatform>().unwrap().target().elf;

@@ -63,6 +63,10 @@ pub(in crate::toolchain) fn compile(
     let target_directory = fs_err::canonicalize(&unit.target_directory)?;
     let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
+    for target in &unit.targets {
+        let tools: String = target.tools.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+        context.note(format!("{} is linked by {}{tools}", target.triple, target.linker));
+    }
     let (mut told, mut wrong) = (Told::default(), None);
     let output = context.children.run(&command, &mut |stream, line| {
         if stream == Stream::Stdout && line.starts_with('{') {

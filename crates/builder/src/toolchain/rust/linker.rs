@@ -147,15 +147,16 @@ fn for_glibc(wanted: &Wanted<'_>) -> Result<Result<Choice, Lack>, ProcessError> 
     let row = wanted.platform.target();
     let native = wanted.triple == wanted.toolchain.host;
     let name = if native { "cc".to_owned() } else { cross_gcc(wanted) };
+    let zig_would_do = !wanted.is_static;
     let lack = match wanted.env.lookup(&name) {
-        None => Lack::Linker { program: name },
+        None => Lack::Linker { program: name, zig: zig_would_do },
         Some(program) => {
             let file = if wanted.is_static { "libc.a" } else { "crt1.o" };
             if c_compiler::has_file(&program, file, row, wanted.env, wanted.children)? {
                 let gcc = Choice::Gcc { name, is_default_of_cc: true, own_libc: true };
                 return Ok(Ok(if native { Choice::Default } else { gcc }));
             }
-            Lack::CLibrary { linker: name, file }
+            Lack::CLibrary { linker: name, file, zig: zig_would_do }
         }
     };
     Ok(match with_zig(wanted) {
@@ -197,5 +198,5 @@ fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
     if wanted.toolchain.has_lld() {
         return Ok(Choice::Lld);
     }
-    with_zig(wanted)?.ok_or(Lack::Linker { program: cross })
+    with_zig(wanted)?.ok_or(Lack::Linker { program: cross, zig: true })
 }

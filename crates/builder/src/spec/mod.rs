@@ -5,6 +5,7 @@
 //! (`decode`), values against each other (`decode::clashes`). Nothing here looks at a directory,
 //! a clock or the environment; files that are named but not there are found later.
 
+pub mod accounts;
 mod advice;
 pub mod annotation;
 pub mod container;

@@ -3,6 +3,7 @@
 //! Writing is one pass: tar, diff ID, compressor, digest, blob. The bytes depend on the entries
 //! and options alone, never on threads, time, user or file system.
 
+mod deflate;
 mod entry;
 pub mod facts;
 mod gzip;

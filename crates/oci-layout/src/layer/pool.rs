@@ -9,9 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::gzip::Encoder;
+use super::deflate::Deflater;
 
-type Job = Box<dyn FnOnce(&mut Encoder) + Send>;
+type Job = Box<dyn FnOnce(&mut Deflater) + Send>;
 
 /// A fixed set of threads that compress.
 pub struct Pool {
@@ -29,9 +29,9 @@ impl Pool {
             .map(|number| {
                 let receiver = receiver.clone();
                 thread::Builder::new().name(format!("compress-{number}")).spawn(move || {
-                    let mut encoder = Encoder;
+                    let mut deflater = Deflater::default();
                     for job in receiver {
-                        job(&mut encoder);
+                        job(&mut deflater);
                     }
                 })
             })
@@ -62,10 +62,10 @@ impl Pool {
 
     /// Runs `work` on one of the threads; the result comes through the channel, which is empty
     /// and closed if the work panicked.
-    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Encoder) -> T + Send + 'static) -> Receiver<T> {
+    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Deflater) -> T + Send + 'static) -> Receiver<T> {
         let (sender, receiver) = bounded(1);
-        let job: Job = Box::new(move |encoder| {
-            let _ = sender.send(work(encoder));
+        let job: Job = Box::new(move |deflater| {
+            let _ = sender.send(work(deflater));
         });
         if let Some(jobs) = &self.jobs {
             // Fails only without workers; then the receiver reports a closed channel.

@@ -3,8 +3,9 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use super::deflate::BLOCK;
 use super::entry::{Content, Entry, EntryKind, arrange};
-use super::gzip::{self, GzipWriter};
+use super::gzip::GzipWriter;
 use super::header;
 use super::pool::Pool;
 use super::source::SourceFile;
@@ -174,7 +175,7 @@ struct TarStream<'a> {
 
 impl<'a> TarStream<'a> {
     fn new(codec: Codec<'a>) -> Self {
-        Self { codec, block: vec![0; gzip::BLOCK], used: 0, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
+        Self { codec, block: vec![0; BLOCK], used: 0, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
     }
 
     /// Lets `read` put bytes into the block's free space, which is never empty.

@@ -38,7 +38,7 @@ pub use self::diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use self::model::BuildSpec;
 pub use self::place::{Place, Placed, Sources};
 pub use self::problem::Problem;
-pub use self::render::{Destination, render, render_date, render_destination};
+pub use self::render::{Destination, render, render_date, render_destination, render_file, render_source, render_tag};
 pub use self::template::Template;
 pub use self::variable::{Facts, Variable, Variables};
 pub use self::yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES};

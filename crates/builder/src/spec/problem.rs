@@ -84,7 +84,7 @@ problems! {
     "platform" ("{reason}") Platform { reason: String, nearest: Vec<String>, valid: Vec<String> },
     "platform-twice" ("the platform {platform} is there twice") PlatformTwice { platform: String, first: Option<Place> },
     "image-path" ("{reason}") ImagePath { reason: String },
-    "image-root" ("`/` is the image's root directory; `{what}` needs a path below it") ImageRoot { what: String },
+    "image-root" ("`{path}` is the image's root directory, no file") ImageRoot { path: String },
     "path-twice" ("two sources for `{path}` in the image") PathTwice { path: String, first: Option<Place> },
     "path-below-file" ("`{path}` lies below `{file}`, which is {kind}") PathBelowFile {
         path: String, file: String, kind: &'static str, first: Option<Place>

@@ -1,9 +1,12 @@
 //! Templates with values, where a mistake is told with its place.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use oci_layout::ImagePath;
+use registry_client::Tag;
 
-use super::decode::destination;
+use super::decode::{destination, file_fault, source_fault, tag_of};
 use super::diagnostic::Diagnostic;
 use super::place::Placed;
 use super::problem::Problem;
@@ -41,6 +44,31 @@ pub fn render(template: &Placed<Template>, values: &Variables<'_>) -> Result<Str
         let place = template.place.map(|place| place.within(template.value.text(), error.range.clone()));
         Box::new(Problem::NoValue { reason: error.to_string() }.at(place))
     })
+}
+
+/// The tag that `template` is with `values`.
+pub fn render_tag(template: &Placed<Template>, values: &Variables<'_>) -> Result<Tag, Box<Diagnostic>> {
+    let text = render(template, values)?;
+    tag_of(&text).map_err(|problem| Box::new(problem.at(template.place)))
+}
+
+/// The path below the build file's directory that `template` is with `values`. That no link on
+/// the way leads out of it is for who opens it.
+pub fn render_source(template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
+    let text = render(template, values)?;
+    match source_fault(&text) {
+        Some(reason) => Err(Box::new(Problem::SourcePath { path: clip(&text), reason }.at(template.place))),
+        None => Ok(PathBuf::from(text)),
+    }
+}
+
+/// The path in the image of a file or link that `template` is with `values`.
+pub fn render_file(template: &Placed<Template>, values: &Variables<'_>) -> Result<ImagePath, Box<Diagnostic>> {
+    let Destination { path, below } = render_destination(template, values)?;
+    match file_fault(&template.value, &(path.clone(), below)) {
+        Some(problem) => Err(Box::new(problem.at(template.place))),
+        None => Ok(path),
+    }
 }
 
 /// The path in the image that `template` is with `values`.

@@ -176,7 +176,7 @@ fn i03_destinations_outside_the_image_are_refused() {
         ("''", "`to` is empty"),
         (r#""/a\0b""#, "`binaries[].to` holds a NUL character"),
         ("/usr/../x", "path `/usr/../x` in the image has the component `..`"),
-        ("/", "`/` is the image's root directory; `to` needs a path below it"),
+        ("/", "`/` is the image's root directory, no file"),
         ("'${platform.os}/x'", "path `x/x` in the image is not absolute"),
     ] {
         let text = format!("version: 1\nbinaries:\n  - file: x\n    to: {to}\n");
@@ -363,4 +363,33 @@ fn the_canonical_text_is_the_same_however_the_file_is_written() {
     let other = good("labels:\n  a: 'd'\n  b: c\ntags:\n- a\n- 1.0\nversion: 1\n").canonical;
     assert_eq!(one, other);
     assert_eq!(one, r#"{"labels":{"a":"d","b":"c"},"tags":["a","1.0"],"version":"1"}"#);
+}
+
+#[test]
+fn what_values_make_of_a_text_is_looked_at_again() {
+    let spec = good(
+        "version: 1\nenv: [X]\ntags: ['${env.X}']\nbinaries: [{file: 'a/${env.X}', to: '/${env.X}'}]\nlabels: {a: '${git.commit}'}\n",
+    );
+    assert_eq!(spec.variables, [Variable::GitCommit, Variable::Env("X".to_owned())].into());
+    let with = |value: &str| {
+        let facts = Facts { env: [("X".to_owned(), value.to_owned())].into(), ..Facts::default() };
+        let values = Variables { platform: None, facts: &facts };
+        let BinarySource::File(source) = &spec.binaries[0].value.source else { panic!() };
+        let message = |problem: Box<Diagnostic>| format!("{} {}", problem.place().unwrap(), problem.message);
+        [
+            render_tag(&spec.tags[0], &values).map_or_else(message, |tag| tag.to_string()),
+            render_source(source, &values).map_or_else(message, |path| path.display().to_string()),
+            render_file(&spec.binaries[0].value.to, &values).map_or_else(message, |path| path.to_string()),
+        ]
+    };
+    assert_eq!(with("v1"), ["v1", "a/v1", "/v1"]);
+    assert_eq!(
+        with("../../b"),
+        [
+            "3:8 `../../b` is no tag",
+            "4:19 `a/../../b` leaves the directory of the build file",
+            "4:37 path `/../../b` in the image has the component `..`"
+        ]
+    );
+    assert_eq!(with("")[2], "4:37 `/${env.X}` is the image's root directory, no file");
 }

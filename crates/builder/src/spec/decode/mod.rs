@@ -22,18 +22,21 @@ use super::place::{Place, Placed, Sources};
 use super::problem::Problem;
 use super::schema::{self, Section};
 use super::template::Template;
+use super::variable::Variable;
 use super::yaml::{Entry, Node, Scalar, Value};
 use super::{Overrides, shape};
 use crate::target::TargetPlatform;
 
-pub(super) use path::destination;
-pub(super) use values::SIGNALS;
+pub(super) use path::{destination, file_fault, source_fault};
+pub(super) use values::{SIGNALS, tag_of};
 
 /// What decoding one file needs to know and to fill.
 pub(super) struct Decoder<'a> {
     sink: &'a mut Sink,
     /// Names that `${env.…}` may use.
     env: Vec<Placed<String>>,
+    /// What the templates ask for.
+    variables: BTreeSet<Variable>,
     /// Settings that run programs are let through.
     allow_exec: bool,
 }
@@ -108,7 +111,7 @@ pub(super) fn build_file(
     shape::check(root, &schema::Kind::Section(&schema::ROOT), shape::Trail::Top, sink);
     let at_top = |name: &str| entries(root).iter().find(|entry| &*entry.key == name).map(|entry| &entry.node);
     let over = at_top("per-platform").map_or(&[][..], entries);
-    let mut decoder = Decoder { sink, env: Vec::new(), allow_exec: overrides.allow_exec };
+    let mut decoder = Decoder { sink, env: Vec::new(), variables: BTreeSet::new(), allow_exec: overrides.allow_exec };
     let listed = decoder.listed_platforms(at_top("platforms").map_or(&[][..], items));
     let platforms = chosen(&listed, overrides);
 
@@ -132,6 +135,7 @@ pub(super) fn build_file(
     }
     let mut spec = decoder.spec(root, file, &sources, platforms, &bases, overrides)?;
     spec.per_platform = per_platform;
+    spec.variables = decoder.variables;
     spec.canonical = root.canonical().to_string();
     Some(spec)
 }
@@ -196,6 +200,7 @@ impl Decoder<'_> {
             directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
             sources: sources.clone(),
             canonical: String::new(),
+            variables: BTreeSet::new(),
             image,
             tags,
             platforms,

@@ -33,20 +33,47 @@ pub(crate) fn destination(text: &str) -> Result<(ImagePath, bool), ParsePathErro
     }
 }
 
+/// Why a path in the image is none of a file.
+pub(in crate::spec) fn file_fault(written: &Template, (path, below): &(ImagePath, bool)) -> Option<Problem> {
+    let written = clip(written.text());
+    match () {
+        () if path.is_root() => Some(Problem::ImageRoot { path: written }),
+        () if *below => {
+            let reason = format!("`{written}` ends in a slash, but this names a file");
+            Some(Problem::ImagePath { reason })
+        }
+        () => None,
+    }
+}
+
+/// Why a text is no path below the build file's directory. Links are looked at when it is read.
+pub(in crate::spec) fn source_fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.contains('\0') {
+        Some("holds a NUL character")
+    } else if text.starts_with('/') {
+        Some("is an absolute path")
+    } else if text.split('/').any(|component| component == "..") {
+        Some("leaves the directory of the build file")
+    } else {
+        None
+    }
+}
+
 impl Decoder<'_> {
     /// A path in the image. Checked with `x` for each variable here, and again once rendered.
     pub(super) fn image_path(&mut self, node: &Node, what: &'static str, r#use: PathUse) -> Option<Placed<Template>> {
         let template = self.template(node)?;
         let sample = template.value.sample("x");
-        let problem = match destination(&sample) {
+        let problem = match (r#use, destination(&sample)) {
             _ if sample.is_empty() => Problem::EmptyText { what: what.to_owned() },
-            Err(error) => Problem::ImagePath { reason: error.to_string() },
-            Ok((path, _)) if path.is_root() && r#use == PathUse::File => Problem::ImageRoot { what: what.to_owned() },
-            Ok((_, true)) if r#use == PathUse::File => {
-                let reason = format!("`{}` ends in a slash, but `{what}` names a file", clip(template.value.text()));
-                Problem::ImagePath { reason }
-            }
-            Ok(_) => return Some(template),
+            (_, Err(error)) => Problem::ImagePath { reason: error.to_string() },
+            (PathUse::File, Ok(found)) => match file_fault(&template.value, &found) {
+                Some(problem) => problem,
+                None => return Some(template),
+            },
+            _ => return Some(template),
         };
         self.problem(problem, node.place);
         None
@@ -56,15 +83,7 @@ impl Decoder<'_> {
     pub(super) fn source_path(&mut self, node: &Node) -> Option<Placed<Template>> {
         let template = self.template(node)?;
         let sample = template.value.sample("x");
-        let reason = if sample.is_empty() {
-            "is empty"
-        } else if sample.starts_with('/') {
-            "is an absolute path"
-        } else if sample.split('/').any(|component| component == "..") {
-            "leaves the directory of the build file"
-        } else {
-            return Some(template);
-        };
+        let Some(reason) = source_fault(&sample) else { return Some(template) };
         self.problem(Problem::SourcePath { path: clip(template.value.text()), reason }, node.place);
         None
     }

@@ -78,6 +78,7 @@ impl Decoder<'_> {
                 self.problem(Problem::EnvNotListed { name: name.clone() }, place);
             }
         }
+        self.variables.extend(template.variables().map(|(variable, _)| variable.clone()));
         Some(Placed::at(template, node.place))
     }
 
@@ -106,16 +107,7 @@ impl Decoder<'_> {
     pub(super) fn tags(&mut self, nodes: &[Node]) -> Vec<Placed<Template>> {
         let tags = self.each(nodes, |decoder, node| {
             let tag = decoder.image_template(node)?.value;
-            if let Err(error) = tag.sample("x").parse::<Tag>() {
-                let text = clip(&tag.sample("x"));
-                let problem = match text.as_str() {
-                    "" => Problem::ImageTag { reason: "a tag is empty".to_owned(), hint: None },
-                    _ if text.contains(['@', '/']) || text.starts_with("sha256:") => Problem::ImageTag {
-                        reason: format!("`{text}` is no tag"),
-                        hint: Some("write the tag alone, without repository and digest".to_owned()),
-                    },
-                    _ => Problem::ImageTag { reason: error.to_string(), hint: None },
-                };
+            if let Err(problem) = tag_of(&tag.sample("x")) {
                 decoder.problem(problem, node.place);
                 return None;
             }
@@ -269,6 +261,18 @@ impl Decoder<'_> {
         self.problem(Problem::Signal { found: clip(text), nearest }, node.place);
         None
     }
+}
+
+/// The tag that a text is.
+pub(in crate::spec) fn tag_of(text: &str) -> Result<Tag, Problem> {
+    text.parse::<Tag>().map_err(|error| match text {
+        "" => Problem::ImageTag { reason: "a tag is empty".to_owned(), hint: None },
+        _ if text.contains(['@', '/']) || text.starts_with("sha256:") => Problem::ImageTag {
+            reason: format!("`{}` is no tag", clip(text)),
+            hint: Some("write the tag alone, without repository and digest".to_owned()),
+        },
+        _ => Problem::ImageTag { reason: error.to_string(), hint: None },
+    })
 }
 
 /// `SIGRTMIN`, `SIGRTMIN+1` to `SIGRTMAX`.

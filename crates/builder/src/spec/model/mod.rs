@@ -7,13 +7,14 @@ mod binary;
 mod config;
 mod content;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use registry_client::{Reference, Repository};
 
 use super::place::{Placed, Sources};
 use super::template::Template;
+use super::variable::Variable;
 use crate::target::TargetPlatform;
 
 pub use binary::{BinarySource, BinarySpec, GlibcVersion, GoSpec, Link, RustSpec};
@@ -33,6 +34,8 @@ pub struct BuildSpec {
     /// text. Files that differ in comments, quotes or order of keys have the same; what flags of
     /// their own say (`--platform`, `--tag`) is not in it.
     pub canonical: String,
+    /// What the texts of the file ask for: which facts have to be found out and recorded.
+    pub variables: BTreeSet<Variable>,
     /// Repository that the image is pushed to.
     pub image: Option<Placed<Repository>>,
     /// Tags, in order; never empty (`latest` by default).

@@ -424,7 +424,8 @@ impl Error {
     /// Whether trying once more may help (rows R07 to R10).
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Network { .. } | Self::Timeout { .. } => true,
+            Self::Network { source, .. } => !crate::transport::is_lasting(source.as_ref()),
+            Self::Timeout { .. } => true,
             _ => self.status().is_some_and(is_passing_status),
         }
     }

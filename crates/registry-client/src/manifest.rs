@@ -111,8 +111,7 @@ impl Client {
             match self.read_manifest(&mut response, what).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => {
-                    let reason = crate::error::reason(&error);
-                    if !error.is_passing() || !self.pause(repository.registry(), &mut attempt, None, &reason).await {
+                    if !self.again(repository.registry(), &mut attempt, &error).await {
                         return Err(error);
                     }
                 }

@@ -180,10 +180,9 @@ impl Download {
 
     /// After an error: waits and lets try again, or goes on at the next place, or gives it back.
     async fn recover(&mut self, error: Error) -> Result<(), Error> {
-        let retry_after = error.answer().and_then(|answer| answer.retry_after);
         let reason = crate::error::reason(&error);
         let registry = self.place().registry;
-        if error.is_passing() && self.client.pause(&registry, &mut self.attempt, retry_after, &reason).await {
+        if self.client.again(&registry, &mut self.attempt, &error).await {
             return Ok(());
         }
         let Some(mirror) = self.current.take().filter(|endpoint| endpoint.is_mirror) else { return Err(error) };

@@ -190,7 +190,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn run(&self, mut session: Option<Session>) -> Result<(), Error> {
-        let retry_registry = self.repository.registry();
+        let registry = self.repository.registry();
         let limits = &self.client.inner.config.limits;
         let mut mode = if limits.chunked { Mode::Chunks(limits.chunk) } else { Mode::Whole };
         let mut attempt = 0;
@@ -211,9 +211,14 @@ impl<'a> Upload<'a> {
                 Step::As(other) => mode = other,
                 Step::NewSession => lost = true,
                 Step::Again => {
-                    let retry_after = error.answer().and_then(|answer| answer.retry_after);
-                    let reason = crate::error::reason(&error);
-                    if !self.client.pause(retry_registry, &mut attempt, retry_after, &reason).await {
+                    // The source's own trouble may pass as well: a mirror that lied is left out now.
+                    let passed = match &error {
+                        Error::Content { .. } => {
+                            self.client.pause(registry, &mut attempt, None, &crate::error::reason(&error)).await
+                        }
+                        _ => self.client.again(registry, &mut attempt, &error).await,
+                    };
+                    if !passed {
                         return Err(error);
                     }
                 }

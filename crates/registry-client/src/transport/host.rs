@@ -34,6 +34,8 @@ pub(crate) struct Host {
     /// Held by the first request, so that the others learn from its answer; true afterwards.
     pub(crate) met: tokio::sync::Mutex<bool>,
     met_fast: AtomicBool,
+    /// Something has answered there.
+    reached: AtomicBool,
     gates: [Arc<Semaphore>; 3],
 }
 
@@ -52,6 +54,7 @@ impl Host {
             plain: AtomicBool::new(plain),
             met: tokio::sync::Mutex::new(false),
             met_fast: AtomicBool::new(false),
+            reached: AtomicBool::new(false),
             gates: [0; 3].map(|_| Arc::new(Semaphore::new(places))),
         }
     }
@@ -73,6 +76,14 @@ impl Host {
     /// It did not.
     pub(crate) fn use_plain(&self) {
         self.plain.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_met(&self) -> bool {

@@ -19,7 +19,7 @@ pub(crate) use body::Payload;
 pub use body::Progress;
 pub(crate) use connect::Connections;
 pub(crate) use host::{Gate, Host, Hosts, is_link_local, is_link_local_host, plain_http_allowed, same_origin};
-pub(crate) use response::Response;
+pub(crate) use response::{Response, is_lasting};
 
 use crate::Client;
 use crate::auth::{Authorization, Scopes};
@@ -135,10 +135,7 @@ impl Client {
                 Ok(response) => response.into_error().await,
                 Err(error) => error,
             };
-            let retry_after = outcome.answer().and_then(|answer| answer.retry_after);
-            if !outcome.is_passing()
-                || !self.pause(call.registry, &mut attempt, retry_after, &crate::error::reason(&outcome)).await
-            {
+            if !self.again(call.registry, &mut attempt, &outcome).await {
                 return Err(outcome);
             }
         }
@@ -171,7 +168,9 @@ impl Client {
         let speaks_tls = match &outcome {
             // Go's servers say so in words, others hang up or send a TLS alert.
             Ok(response) => response.status() == 400 && !response.is_from_a_registry(),
-            Err(Error::Network { source, .. }) => !response::is_refused(source.as_ref()),
+            Err(Error::Network { source, .. }) => {
+                !response::is_refused(source.as_ref()) && !is_lasting(source.as_ref())
+            }
             Err(_) => false,
         };
         if !speaks_tls {
@@ -233,6 +232,7 @@ impl Client {
             let place = || Place { url: Some(shown.clone()), ..call.place() };
             let raw = Raw { method: call.method.clone(), url: url.clone(), headers, wait: call.wait };
             let mut response = self.send(raw, call.payload.again(), secrets, &place).await?;
+            host.set_reached();
             let location = response.redirect();
             let Some(location) = location else {
                 response.at_registry = at_registry && hops == 0;

@@ -10,6 +10,7 @@ use url::Url;
 use super::retry::parse_retry_after;
 use crate::config::Config;
 use crate::error::{Answer, Error, Known, Place, parse_answer};
+use crate::resolve::ResolveError;
 use crate::secret::Secret;
 
 /// An answer, with what is needed to make an error of it.
@@ -186,6 +187,14 @@ pub(super) fn is_refused(error: &(dyn std::error::Error + Send + Sync + 'static)
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// It will fail the same way next time: the certificate does not do, the name does not exist.
+pub(crate) fn is_lasting(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause.downcast_ref::<rustls::Error>().is_some()
+            || cause.downcast_ref::<ResolveError>().is_some_and(|error| !matches!(error, ResolveError::NoAnswer { .. }))
+    })
 }
 
 /// TLS was spoken, but not with whom it should be.

@@ -9,10 +9,25 @@ use backon::BackoffBuilder as _;
 
 use crate::Client;
 use crate::config::Retry;
+use crate::error::Error;
 use crate::notice::Notice;
 use crate::reference::Registry;
 
 impl Client {
+    /// Whether to try again after `error`: waits first, where there have not been enough tries.
+    pub(crate) async fn again(&self, registry: &Registry, attempt: &mut u32, error: &Error) -> bool {
+        if !error.is_passing() {
+            return false;
+        }
+        // A registry that nobody has reached yet is down, or its name is wrong: one more look, and
+        // the user knows. One that has answered before will come back.
+        if matches!(error, Error::Network { .. }) && !self.host(registry).is_reached() {
+            *attempt = (*attempt).max(self.inner.config.retry.attempts.saturating_sub(2));
+        }
+        let retry_after = error.answer().and_then(|answer| answer.retry_after);
+        self.pause(registry, attempt, retry_after, &crate::error::reason(error)).await
+    }
+
     /// Waits before the next try; false when there have been enough.
     pub(crate) async fn pause(
         &self,

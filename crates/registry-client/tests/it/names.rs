@@ -127,10 +127,11 @@ async fn a_cut_answer_is_asked_for_again_over_tcp() {
 #[tokio::test]
 async fn names_that_do_not_exist_and_servers_that_do_not_answer() {
     let (registry, directory) = (TestRegistry::start(), tempfile::tempdir().unwrap());
-    let (port, _) = name_server(false).await;
+    let (port, asked) = name_server(false).await;
     let known = names(directory.path(), "", "nameserver 127.0.0.1\n", port);
     let shown = reach(&registry, "missing.lan", known).await.unwrap_err();
     assert!(shown.contains("the name missing.lan does not exist"), "{shown}");
+    assert_eq!(asked.lock().unwrap().len(), 2, "A and AAAA, once");
     let dead = names(directory.path(), "", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", 1);
     let shown = reach(&registry, "registry.lan", dead).await.unwrap_err();
     assert!(shown.contains("no name server answered for registry.lan"), "{shown}");

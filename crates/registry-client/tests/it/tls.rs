@@ -4,7 +4,7 @@ use registry_client::config::{Identity, RegistryTls, Roots};
 use registry_client::{Client, Config, ErrorKind};
 use test_registry::{Authority, Options, TestRegistry, Tls, blob_bytes};
 
-use crate::support::{config, push, repository, text};
+use crate::support::{config, noting, push, repository, text};
 
 fn secure(tls: Tls) -> TestRegistry {
     TestRegistry::with(Options { tls: Some(tls), ..Options::default() })
@@ -35,6 +35,7 @@ async fn an_unknown_authority_is_refused_and_named_as_the_cause() {
     let shown = works(trusting(&Authority::new()), &registry).await.unwrap_err();
     assert!(shown.contains("certificate"), "{shown}");
     assert!(registry.log().is_empty());
+    assert_eq!(registry.connections(), 2, "plain http, TLS, and no third time");
 }
 
 #[tokio::test]
@@ -105,9 +106,11 @@ async fn a_loopback_registry_may_speak_tls() {
 async fn a_registry_that_is_not_there_is_a_network_error() {
     let host = TestRegistry::start().host();
     let repo = format!("{host}/a").parse().unwrap();
-    let client = Client::new(config()).unwrap();
+    let (config, notices) = noting();
+    let client = Client::new(config).unwrap();
     let error = push(&client, &repo, &blob_bytes(1, 10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
+    assert_eq!(notices.lock().unwrap().len(), 1, "one more look, no more");
     assert!(text(&error).to_lowercase().contains("refused"), "{}", text(&error));
 }
 

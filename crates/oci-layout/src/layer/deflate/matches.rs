@@ -19,10 +19,10 @@ const MASK: usize = SPAN - 1;
 /// The bytes before and in a block, and some more that may be read.
 pub(super) type Bytes = [u8; SPAN + 8];
 
-const BUCKETS_BITS: u32 = 13;
+const BUCKETS_BITS: u32 = 15;
 const HEADS3_BITS: u32 = 13;
 /// Positions in a bucket.
-const LANES: u32 = 4;
+const LANES: u32 = 2;
 /// A match this long is taken without looking for a longer one.
 const NICE: u32 = 64;
 /// Three bytes from farther away cost more than three literals.
@@ -47,7 +47,7 @@ impl Found {
 
 pub(super) struct Matcher {
     /// Positions with one hash, the last one in the lowest sixteen bits.
-    buckets: Box<[u64; 1 << BUCKETS_BITS]>,
+    buckets: Box<[u32; 1 << BUCKETS_BITS]>,
     heads3: Box<[u16; 1 << HEADS3_BITS]>,
 }
 
@@ -88,7 +88,7 @@ impl Matcher {
             let eight = load8(bytes, position);
             self.heads3[hash3(eight)] = position as u16;
             let bucket = &mut self.buckets[hash4(eight)];
-            *bucket = *bucket << 16 | u64::from(position as u16);
+            *bucket = *bucket << 16 | u32::from(position as u16);
         }
     }
 
@@ -96,13 +96,13 @@ impl Matcher {
     /// and below that its distance subtracted, so that the greater key is the better match. Also
     /// the bucket, for matches that may be longer.
     #[inline(never)]
-    fn look(&mut self, bytes: &Bytes, position: usize) -> (u32, u64) {
+    fn look(&mut self, bytes: &Bytes, position: usize) -> (u32, u32) {
         let here = load8(bytes, position);
         let short = position as u16;
         let candidate3 = std::mem::replace(&mut self.heads3[hash3(here)], short);
         let bucket = &mut self.buckets[hash4(here)];
         let candidates = *bucket;
-        *bucket = candidates << 16 | u64::from(short);
+        *bucket = candidates << 16 | u32::from(short);
 
         let mut best = 0;
         for lane in 0..LANES {
@@ -146,7 +146,7 @@ fn distance(here: u16, entry: u16) -> u32 {
 
 /// The longest match among candidates of which at least one has seven equal bytes.
 #[inline(never)]
-fn extend(candidates: u64, bytes: &Bytes, position: usize, first: usize, end: usize) -> Found {
+fn extend(candidates: u32, bytes: &Bytes, position: usize, first: usize, end: usize) -> Found {
     let max = (end - position).min(MAX_MATCH) as u32;
     let mut best = Found { length: 6, distance: 0 };
     for lane in 0..LANES {

@@ -241,3 +241,43 @@ fn d01_a_failed_layer_leaves_nothing() {
     drop(store);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+/// The bytes of layers are part of `format: 1`: a change here changes the digest of every image.
+#[test]
+fn golden_digests() {
+    let mut capable = file("/usr/bin/tool", "#!/bin/sh\n").owned_by(0, 3_000_000);
+    capable.mode = 0o4755;
+    capable.xattrs = BTreeMap::from([("security.capability".to_owned(), vec![1, 0, 0, 2, 0, 4, 0, 0, 10, 0])]);
+    let source = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(source.path(), noise(2_500_000)).unwrap();
+    let entries = [
+        directory("/usr"),
+        directory("/usr/bin"),
+        capable,
+        hard_link("/usr/bin/alias", "/usr/bin/tool"),
+        symlink("/bin", "usr/bin"),
+        from_disk("/usr/bin/größe", source.path(), 2_500_000),
+        file(&format!("/{}/{}", "d".repeat(150), "f".repeat(150)), &"the quick brown fox\n".repeat(5_000)),
+    ];
+    let digest = |compression| {
+        let (_directory, store) = store();
+        let options = LayerOptions { compression, ..LayerOptions::default() };
+        let layer = write_layer(&entries, &options, &Pool::new(3).unwrap(), &store).unwrap();
+        format!("{} {}", layer.descriptor.size, layer.descriptor.digest)
+    };
+    assert_eq!(
+        digest(Compression::None),
+        "2608640 sha256:f64002ca2391e30fa6c1c04bec220c071b6fb60b64dfdc5f6118fcd0869dd960",
+        "the tar has changed"
+    );
+    assert_eq!(
+        digest(Compression::Gzip),
+        "1889970 sha256:71bd7fe06bd87102b1e4bf62e90354a43d53a5bf475f3cafc56c223cacb5e7c9",
+        "the deflate encoder has changed"
+    );
+    assert_eq!(
+        digest(Compression::Zstd),
+        "1877262 sha256:bf72557ae4d6d4fedf8a1828b1123dd088c71822f723e3a7033d96dec3849cd1",
+        "the zstd library has changed"
+    );
+}

@@ -191,3 +191,15 @@ async fn sha512_is_a_digest_like_any_other() {
     assert_eq!(fetched.bytes, image.manifest);
     assert_eq!(registry.log().len(), 6);
 }
+
+#[tokio::test]
+async fn mounts_are_asked_for_only_where_they_can_work() {
+    let (registry, other) = (TestRegistry::start(), TestRegistry::start());
+    let bytes = blob_bytes(1, 1000);
+    let source = MemorySource::new(Descriptor::of("x", &bytes), bytes);
+    let repo = repository(&registry, "a");
+    let from = [repo.clone(), repository(&other, "base")];
+    assert_eq!(client().push_blob(&repo, &source, &from, &|_| {}).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(registry.log().len(), 3, "{:?}", registry.log());
+    assert_eq!(other.connections(), 0);
+}

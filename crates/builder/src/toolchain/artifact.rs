@@ -126,7 +126,9 @@ fn is_a_path(text: &[u8], at: usize, length: usize) -> bool {
 fn shown(text: &[u8]) -> String {
     let ends = |byte: &u8| !byte.is_ascii_graphic() || b"\"'`<>|,;:".contains(byte);
     let end = text.iter().position(ends).unwrap_or(text.len()).min(SHOWN);
-    String::from_utf8_lossy(&text[..end]).into_owned()
+    // Rust puts texts side by side with nothing between them; most are names of source files.
+    let source = memchr::memmem::find(&text[..end], b".rs").map(|at| at + 3);
+    String::from_utf8_lossy(&text[..source.unwrap_or(end)]).into_owned()
 }
 
 /// The crate whose sources a path is in, by the directory that cargo unpacked it to.
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn paths_are_found_and_shown_to_their_end() {
-        let text = b"\0/home/ann/.cargo/registry/src/x-1/serde-1.0/src/de.rs\0 /home/annabel/ /home/ann/w/a.rs:1";
+        let text = b"\0/home/ann/.cargo/registry/src/x-1/serde-1.0/src/de.rs\0 /home/annabel/ /home/ann/w/a.rsuse";
         let found = find(&["/home/ann", "/home/ann/.cargo", "/"], text);
         assert_eq!(found, ["/home/ann/.cargo/registry/src/x-1/serde-1.0/src/de.rs", "/home/ann/w/a.rs"]);
         assert_eq!(crate_of(&found[0]), Some("serde-1.0"));

@@ -16,6 +16,10 @@ use crate::process::Environment;
 use crate::spec::model::GlibcVersion;
 use crate::target::Libc;
 
+/// musl's start files come from zig, not from Rust's standard library.
+const START_FILES: &str =
+    "-nostartfiles|crt*.o|[rS]crt1.o|*/crt[1in].o|*/[rS]crt1.o|*/crtbegin*.o|*/crtend*.o) continue ;;\n";
+
 /// The scripts for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::toolchain) struct Tools {
@@ -93,10 +97,9 @@ pub(in crate::toolchain) fn tools(
              -lgcc_s) a=-lunwind ;;\n    \
              --target=*|-march=*|-mcpu=*|-mfpu=*|-mfloat-abi=*) continue ;;\n    \
              -Wl,--no-undefined-version|-Wl,-znostart-stop-gc|-Wl,--fix-cortex-a53-843419) continue ;;\n    \
-             */self-contained/*crt*.o|*/liblibc-*.rlib) {}\n  esac\n  set -- \"$@\" \"$a\"\ndone\n\
+             {}  esac\n  set -- \"$@\" \"$a\"\ndone\n\
              exec \"{zig}\" {command} -g0 -target {target} {} \"$@\"\n",
-            // musl's start files and C library are zig's.
-            if libc == Libc::Musl { "continue ;;" } else { ";;" },
+            if libc == Libc::Musl { START_FILES } else { "" },
             flags.join(" ")
         )
     };

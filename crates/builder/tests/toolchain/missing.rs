@@ -117,6 +117,9 @@ fn a_static_program_is_helped_with_the_least() {
     let libraries = lld.parent().unwrap().parent().unwrap().join("aarch64-unknown-linux-musl/lib");
     fs_err::create_dir_all(&libraries).unwrap();
     fs_err::write(libraries.join("libstd-0.rlib"), "").unwrap();
+    assert!(ask("linux/arm64").unwrap_err().contains("aarch64-linux-gnu-gcc"), "it has no start files with it");
+    fs_err::create_dir_all(libraries.join("self-contained")).unwrap();
+    fs_err::write(libraries.join("self-contained/crt1.o"), "").unwrap();
     assert_eq!(ask("linux/arm64").unwrap(), "aarch64-unknown-linux-musl");
     // musl is tier 3 for s390x: never advised.
     let error = ask("linux/s390x").unwrap_err();

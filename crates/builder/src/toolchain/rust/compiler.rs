@@ -93,6 +93,12 @@ impl RustToolchain {
         })
     }
 
+    /// Whether a target's standard library comes with start files and C library, as rustup's do
+    /// for musl and a distribution's do not.
+    pub fn is_self_contained(&self, triple: &str) -> bool {
+        self.libraries(triple).join("self-contained/crt1.o").exists()
+    }
+
     /// Whether the toolchain brings its own lld.
     pub fn has_lld(&self) -> bool {
         self.sysroot.join("lib/rustlib").join(&self.host).join("bin/rust-lld").exists()

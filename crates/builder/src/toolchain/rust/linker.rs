@@ -166,8 +166,8 @@ fn for_glibc(wanted: &Wanted<'_>) -> Result<Result<Choice, Lack>, ProcessError> 
     })
 }
 
-/// The target's own start files and C library come with Rust's standard library: any linker for
-/// the machine does. C compiles well only with musl's headers, though.
+/// rustup's standard library for musl has start files and C library with it: any linker for the
+/// machine does. Others' want a linker that has them, such as zig. C compiles well only with musl's headers, though.
 fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
     if let Some(choice) = users(wanted) {
         return choice;
@@ -183,12 +183,16 @@ fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
     if same_machine && wanted.env.lookup("musl-gcc").is_some() {
         return Ok(gcc("musl-gcc".to_owned(), true, true));
     }
-    if wanted.uses.c
+    let self_contained = wanted.toolchain.is_self_contained(wanted.triple);
+    if (wanted.uses.c || !self_contained)
         && let Some(choice) = with_zig(wanted)?
     {
         return Ok(choice);
     }
     let cross = cross_gcc(wanted);
+    if !self_contained {
+        return Err(Lack::Linker { program: own, zig: true });
+    }
     if same_machine && wanted.env.lookup("cc").is_some() {
         return Ok(Choice::Default);
     }

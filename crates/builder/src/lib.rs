@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod event;
+pub mod facts;
 pub mod process;
 pub mod spec;
 pub mod target;

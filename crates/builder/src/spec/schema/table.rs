@@ -231,7 +231,8 @@ pub static CONFIG: Section = section(
     "config",
     "How a container of the image runs. What is left out comes from the base.",
     &[
-        key("user", OWNER, "User, or `user:group`, by name or number. Written as numbers into the image."),
+        key("user", OWNER, "User, or `user:group`, by name or number. Written as numbers into the image.")
+            .default("the base's, which is 65532:65532 on `static`"),
         key("entrypoint", TEMPLATES, "The program and its first arguments.").default("the first binary"),
         key("cmd", TEMPLATES, "Further arguments, which a caller may replace."),
         key("env", ENV, "Environment, added to the base's."),

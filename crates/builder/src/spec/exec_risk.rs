@@ -21,15 +21,32 @@ const CARGO: &[&str] = &[
     "RUSTUP_HOME",
 ];
 
-/// Variables that name a program for go or cgo, or where its programs are.
-const GO: &[&str] = &["GOROOT", "GOTOOLDIR", "GOTOOLCHAIN", "GOENV", "GOAUTH", "GOVCS", "FC", "GCCGO"];
+/// Variables that name a program for go or cgo, or where its programs or settings are.
+const GO: &[&str] = &["GOROOT", "GOTOOLDIR", "GOTOOLCHAIN", "GOENV", "GOAUTH", "GOVCS", "GOCACHEPROG", "FC", "GCCGO"];
 
-/// Variables that load code into every program.
-const SYSTEM: &[&str] =
-    &["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV", "SHELL", "PYTHONPATH"];
+/// Variables that load code into other programs, or move the settings that name some.
+const SYSTEM: &[&str] = &[
+    "PATH",
+    "BASH_ENV",
+    "ENV",
+    "SHELL",
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "LIBCLANG_PATH",
+    "CLANG_PATH",
+    "LLVM_CONFIG_PATH",
+    "PROTOC",
+    "MAKE",
+    "NASM",
+    "YASM",
+];
+
+/// Beginnings of such names: git is run by cargo and go, the rest by build scripts.
+const PREFIXES: &[&str] = &["GIT_", "SSH_", "DYLD_", "BASH_FUNC", "PYTHON", "PERL", "RUBY", "NODE_"];
 
 /// C compilers and their helpers, also with a target behind or before them (`CC_x86_64-…`).
-const TOOLS: &[&str] = &["CC", "CXX", "AR", "LD", "NM", "RANLIB", "STRIP", "CMAKE", "PKG_CONFIG"];
+const TOOLS: &[&str] = &["CC", "CXX", "AR", "AS", "LD", "NM", "RANLIB", "STRIP", "OBJCOPY", "CMAKE"];
 
 /// What names a program within flags.
 const FLAGS: &[(&str, &[&str])] = &[
@@ -39,6 +56,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("CXXFLAGS", C_FLAGS),
     ("CPPFLAGS", C_FLAGS),
     ("LDFLAGS", C_FLAGS),
+    ("CLANG_ARGS", C_FLAGS),
 ];
 const C_FLAGS: &[&str] = &["-B", "plugin", "-specs", "-wrapper", "-fuse-ld", "@"];
 
@@ -54,12 +72,13 @@ pub(crate) fn of(name: &str, value: Option<&str>) -> Option<String> {
     };
     let target =
         upper.starts_with("CARGO_TARGET_") && ["_LINKER", "_RUNNER", "_AR"].iter().any(|end| upper.ends_with(end));
-    if CARGO.contains(&name)
-        || GO.contains(&name)
-        || SYSTEM.contains(&name)
-        || TOOLS.iter().any(|it| tool(it))
-        || target
-    {
+    // What cgo lets through of the flags in source files.
+    let allows = upper.starts_with("CGO_") && upper.ends_with("_ALLOW");
+    // Its other variables are paths and switches.
+    let pkg_config = upper.strip_prefix("PKG_CONFIG").is_some_and(|rest| rest.is_empty() || rest.contains("LINUX"));
+    let listed = CARGO.contains(&name) || GO.contains(&name) || SYSTEM.contains(&name);
+    let prefixed = PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || upper.ends_with("_ASKPASS");
+    if listed || prefixed || target || allows || pkg_config || TOOLS.iter().any(|it| tool(it)) {
         return Some(String::new());
     }
     let (_, words) = FLAGS.iter().find(|(flags, _)| upper.contains(flags))?;
@@ -86,11 +105,33 @@ mod tests {
 
     #[test]
     fn i22_variables_that_name_programs() {
-        for name in ["RUSTC_WRAPPER", "CC", "CC_x86_64-unknown-linux-gnu", "HOST_CC", "LD_PRELOAD", "PATH"] {
+        for name in [
+            "RUSTC_WRAPPER",
+            "CC",
+            "CC_x86_64-unknown-linux-gnu",
+            "HOST_CC",
+            "LD_PRELOAD",
+            "PATH",
+            "HOME",
+            "GIT_SSH_COMMAND",
+            "GOCACHEPROG",
+            "CGO_LDFLAGS_ALLOW",
+            "PKG_CONFIG",
+            "PKG_CONFIG_aarch64_unknown_linux_gnu",
+            "PYTHONPATH",
+        ] {
             assert!(of(name, Some("/bin/true")).is_some(), "{name}");
         }
         assert!(of("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", Some("/bin/true")).is_some());
-        for name in ["CARGO_PROFILE_RELEASE_LTO", "OPENSSL_STATIC", "GOPRIVATE", "CCACHE", "VERSION", "CGO_ENABLED"] {
+        for name in [
+            "CARGO_PROFILE_RELEASE_LTO",
+            "OPENSSL_STATIC",
+            "GOPRIVATE",
+            "CCACHE_DIR",
+            "VERSION",
+            "CGO_ENABLED",
+            "PKG_CONFIG_ALLOW_CROSS",
+        ] {
             assert_eq!(of(name, Some("1")), None, "{name}");
         }
     }

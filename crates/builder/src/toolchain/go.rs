@@ -193,7 +193,8 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
         return Err(hints::failed("go build", vec![unit.platform], output, context));
     }
     let home = context.env.home();
-    let paths = [Some(unit.directory.as_path()), Some(context.work_dir), home.as_deref()];
+    let module = unit.directory.ancestors().find(|directory| directory.join("go.mod").exists());
+    let paths = [Some(unit.directory.as_path()), module, Some(context.work_dir), home.as_deref()];
     let found = artifact::search(&unit.output, &LocalPaths::new(paths.into_iter().flatten()))?;
     let mut artifacts = Vec::new();
     for (binary, name) in &unit.binaries {

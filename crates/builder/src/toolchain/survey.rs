@@ -129,6 +129,13 @@ impl RustSurvey<'_> {
         features.sort();
         features.dedup();
         let target_cpu = program.target_cpu.clone().or_else(|| platform.target().target_cpu.map(str::to_owned));
+        // The platform's own processor comes behind the user's flags and wins.
+        if let (None, Some(origin)) = (&target_cpu, site.native_cpu(triple)) {
+            self.context.warn(format!(
+                "{} for {platform} may not run elsewhere: {origin} compiles for the processor of this machine",
+                request.name
+            ));
+        }
         let (name, triple) = (request.name.clone(), triple.to_owned());
         Ok(Some(Resolved {
             output: RustOutput { binary: request.binary, name, platform, bin, triple: triple.clone() },

@@ -4,7 +4,7 @@ use builder::check::elf::check_program;
 use builder::toolchain::{CompileRequest, CompileUnit, Linkage, Program, RustProgram, compile};
 use oci_layout::Digest;
 
-use crate::support::{Machine, host, run, rust, script};
+use crate::support::{Machine, host, os, run, rust, script, which};
 
 /// A workspace with what makes bytes differ: a build script whose output is included, a macro,
 /// panics in generic code, debug information, and a crate out of a registry.
@@ -289,4 +289,39 @@ fn credentials_do_not_reach_a_build_script() {
     let units = machine.survey(&[rust(&machine.checkout())]).unwrap();
     let CompileUnit::Rust(_) = &units[0] else { panic!("a Rust unit") };
     machine.with(|context| compile(&units[0], 1, context)).unwrap();
+}
+
+/// A cargo that tells the truth about the package and then does something else.
+fn with_cargo(build: &str) -> (Machine, CompileUnit) {
+    let mut machine = Machine::new("m");
+    machine.write(&[
+        ("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+        ("src/main.rs", "fn main() {}"),
+    ]);
+    let cargo = which("cargo").unwrap();
+    let text = format!("case $1 in build) {build};; *) exec {} \"$@\";; esac", cargo.display());
+    script(&machine.root.join("bin/cargo"), &text);
+    let path = format!("{}:{}", machine.root.join("bin").display(), machine.env.text("PATH").unwrap());
+    machine.env.set("PATH", os(&path));
+    let unit = machine.survey(&[rust(&machine.checkout())]).unwrap().remove(0);
+    (machine, unit)
+}
+
+#[test]
+fn a_cargo_that_is_cut_off_killed_or_floods() {
+    let failed = format!("cargo build failed for {}", host());
+    for (build, expected) in [
+        (r#"echo '{"reason":"compiler-art'"#, "cargo's message cannot be read: {\"reason\":\"compiler-art".to_owned()),
+        ("exit 0", format!("cargo build has built no `app` for {}", host())),
+        ("kill -9 $$", format!("{failed} (killed by signal 9, as happens when memory runs out)")),
+        ("head -c 3000000 /dev/zero >&2; seq 100000 >&2; exit 7", format!("{failed} (exit code 7)")),
+    ] {
+        let (machine, unit) = with_cargo(build);
+        let error = machine.compile(&unit).unwrap_err();
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let (machine, unit) = with_cargo("echo 'error: No space left on device (os error 28)' >&2; exit 101");
+    let error = machine.with(|context| compile(&unit, 1, context)).unwrap_err();
+    assert!(error.is_disk_full());
+    assert!(error.hint().is_some_and(|hint| hint.contains("make room")));
 }

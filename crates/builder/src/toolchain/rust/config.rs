@@ -132,7 +132,7 @@ impl CargoConfig {
         }
         // Flags come behind cargo's own `-C linker`, so they win over it; but not over ours, which
         // is not given then.
-        if let Some(chosen) = self.linker_in_flags(triple, cfg) {
+        if let Some(chosen) = self.in_flags("linker=", triple, cfg) {
             return Some(chosen);
         }
         let named = |exact: bool| {
@@ -145,17 +145,23 @@ impl CargoConfig {
         named(true).or_else(|| named(false))
     }
 
-    /// Cargo's four sources of flags exclude each other; which of them is taken matters here only
-    /// where it names a linker, so the first that does is good enough.
-    fn linker_in_flags(&self, triple: &str, cfg: &[Cfg]) -> Option<Chosen> {
+    /// Where the user's flags tie programs to the processor of this machine.
+    pub(in crate::toolchain) fn native_cpu(&self, triple: &str) -> Option<String> {
+        self.in_flags("target-cpu=", triple, &[]).filter(|cpu| cpu.program == "native").map(|cpu| cpu.origin)
+    }
+
+    /// The value of a code generation option in the user's flags. Cargo's four sources of flags
+    /// exclude each other; the first that has the option is good enough here.
+    fn in_flags(&self, option: &str, triple: &str, cfg: &[Cfg]) -> Option<Chosen> {
+        let in_words = |words: &mut dyn Iterator<Item = &str>, origin: &str| in_words(words, option, origin);
         if let Some(flags) = self.env.text("CARGO_ENCODED_RUSTFLAGS") {
-            return in_words(flags.split('\u{1f}'), "$CARGO_ENCODED_RUSTFLAGS");
+            return in_words(&mut flags.split('\u{1f}'), "$CARGO_ENCODED_RUSTFLAGS");
         }
         if let Some(flags) = self.env.text("RUSTFLAGS") {
-            return in_words(flags.split(' '), "$RUSTFLAGS");
+            return in_words(&mut flags.split(' '), "$RUSTFLAGS");
         }
         let variable = target_variable(triple, "RUSTFLAGS");
-        if let Some(chosen) = self.env.text(&variable).and_then(|flags| in_words(flags.split(' '), &variable)) {
+        if let Some(chosen) = self.env.text(&variable).and_then(|flags| in_words(&mut flags.split(' '), &variable)) {
             return Some(chosen);
         }
         let targets = self.targets().filter(|(_, key, _)| *key == triple || matches(key, triple, cfg));
@@ -167,8 +173,8 @@ impl CargoConfig {
         of_targets.chain(builds).find_map(|(file, key, table)| {
             let origin = format!("{key} in {}", file.path.display());
             match table.get("rustflags")? {
-                Value::String(flags) => in_words(flags.split(' '), &origin),
-                Value::Array(flags) => in_words(flags.iter().filter_map(Value::as_str), &origin),
+                Value::String(flags) => in_words(&mut flags.split(' '), &origin),
+                Value::Array(flags) => in_words(&mut flags.iter().filter_map(Value::as_str), &origin),
                 _ => None,
             }
         })
@@ -199,8 +205,8 @@ fn matches(key: &str, triple: &str, cfg: &[Cfg]) -> bool {
     Platform::from_str(key).is_ok_and(|platform| platform.matches(triple, cfg))
 }
 
-/// The linker that the last `-C linker=…` names.
-fn in_words<'a>(words: impl Iterator<Item = &'a str>, origin: &str) -> Option<Chosen> {
+/// The value of the last `-C option=…`.
+fn in_words(words: &mut dyn Iterator<Item = &str>, name: &str, origin: &str) -> Option<Chosen> {
     let mut found = None;
     let mut codegen = false;
     for word in words {
@@ -213,7 +219,7 @@ fn in_words<'a>(words: impl Iterator<Item = &'a str>, origin: &str) -> Option<Ch
             word => word.strip_prefix("-C").or_else(|| word.strip_prefix("--codegen=")),
         };
         codegen = false;
-        found = option.and_then(|option| option.strip_prefix("linker=")).or(found);
+        found = option.and_then(|option| option.strip_prefix(name)).or(found);
     }
     Some(Chosen { program: found?.into(), origin: origin.to_owned() })
 }
@@ -299,6 +305,13 @@ mod tests {
             "[target.aarch64-unknown-linux-gnu]\nrustflags = \"--codegen linker=in-target\"",
         )]);
         assert_eq!(files.linker(&[]).unwrap(), "in-target");
+    }
+
+    #[test]
+    fn a_processor_of_this_machine_is_noticed() {
+        let files = Files::new(&[("home/config.toml", "[build]\nrustflags = [\"-Ctarget-cpu=native\"]")]);
+        assert!(files.config(&[]).native_cpu(ARM64).unwrap().starts_with("build.rustflags in "));
+        assert_eq!(files.config(&[("RUSTFLAGS", "-C target-cpu=x86-64-v2")]).native_cpu(ARM64), None);
     }
 
     #[test]

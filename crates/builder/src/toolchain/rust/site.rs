@@ -55,6 +55,11 @@ impl Site {
         self.config.rustc_wrapper().map(|chosen| PathBuf::from(chosen.program))
     }
 
+    /// Where the user's flags tie programs to the processor of this machine.
+    pub(in crate::toolchain) fn native_cpu(&self, triple: &str) -> Option<String> {
+        self.config.native_cpu(triple)
+    }
+
     /// The files that decide what holds in this directory: cargo's and rustup's.
     pub(in crate::toolchain) fn files(&self) -> Vec<PathBuf> {
         let names = ["rust-toolchain", "rust-toolchain.toml"];

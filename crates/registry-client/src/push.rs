@@ -221,6 +221,12 @@ impl<'a> Upload<'a> {
                     if !passed {
                         return Err(error);
                     }
+                    // Twice cut off in the middle: something on the way may not let long requests
+                    // through, and does not say so.
+                    let long = self.source.descriptor().size > MODEST_CHUNK;
+                    if mode == Mode::Whole && attempt > 1 && long && matches!(error, Error::Network { .. }) {
+                        mode = Mode::Chunks(limits.chunk.min(MODEST_CHUNK));
+                    }
                 }
             }
         }

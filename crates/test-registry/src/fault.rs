@@ -45,6 +45,7 @@ pub struct Fault {
 #[derive(Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) drop_unread: bool,
+    pub(crate) answer_unread: bool,
     pub(crate) drop_request_after: Option<usize>,
     pub(crate) drop_unanswered: bool,
     pub(crate) pause: Option<Duration>,
@@ -170,6 +171,14 @@ impl Fault {
     pub fn drop_unread(mut self) -> Self {
         self.plan.drop_unread = true;
         self
+    }
+
+    /// Answers as soon as the head of the request has come, as proxies do that find a body too
+    /// large; then reads and drops what still comes, and closes the connection.
+    #[must_use]
+    pub fn answer_unread(mut self, answer: Answer) -> Self {
+        self.plan.answer_unread = true;
+        self.answer(answer)
     }
 
     /// Reads so many bytes of the request's body, then closes the connection.

@@ -184,6 +184,19 @@ pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sha
         if plan.drop_unread {
             return;
         }
+        if plan.answer_unread
+            && let Some(instead) = &plan.instead
+        {
+            let mut answer = instead(&request);
+            answer.wire.close = true;
+            request.status = answer.status;
+            record(&request);
+            write_answer(&mut writer, &request, answer).await;
+            let mut sink = tokio::io::sink();
+            let linger = tokio::io::copy(&mut reader, &mut sink);
+            let _ = tokio::time::timeout(Duration::from_secs(1), linger).await;
+            return;
+        }
         let complete = read_body(&mut reader, &mut request, plan.drop_request_after).await;
         record(&request);
         if !complete {

@@ -190,6 +190,31 @@ async fn r34_a_body_that_is_too_large_goes_in_chunks() {
 }
 
 #[tokio::test]
+async fn r34_a_proxy_that_refuses_before_it_has_read_is_heard() {
+    let registry = TestRegistry::start();
+    let refusal = Answer::new(413).header("Content-Type", "text/html").body("<html>413</html>");
+    registry.fault(Fault::on("PUT", CLOSING).answer_unread(refusal));
+    push(&client(), &repository(&registry, "a"), &blob_bytes(1, 9_000_000)).await.unwrap();
+    assert_log(&registry, &[HEAD_404, POST, &put(413), HEAD_404, POST, PATCH, PUT_201]);
+}
+
+#[tokio::test]
+async fn r04_a_long_upload_that_is_cut_off_twice_goes_in_chunks() {
+    let registry = TestRegistry::start();
+    registry.fault(Fault::on("PUT", CLOSING).drop_request_after(5_000_000).times(2));
+    let bytes = blob_bytes(1, 9_000_000);
+    push(&client(), &repository(&registry, "a"), &bytes).await.unwrap();
+    let again = [HEAD_404, POST];
+    let mut expect = vec![HEAD_404, POST, PUT_0];
+    expect.extend(again);
+    expect.push(PUT_0);
+    expect.extend(again);
+    expect.extend([PATCH, PATCH, PATCH, PUT_201]);
+    assert_log(&registry, &expect);
+    assert_eq!(registry.blob("a", &Digest::of(&bytes)).unwrap(), bytes);
+}
+
+#[tokio::test]
 async fn r34_where_the_smallest_chunk_fails_too_it_ends() {
     let registry = TestRegistry::with(Options { largest_body: Some(100_000), ..Options::default() });
     let error = push(&client(), &repository(&registry, "a"), &blob_bytes(1, 2_000_000)).await.unwrap_err();

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod blob;
+pub mod cache;
 pub mod descriptor;
 pub mod digest;
 pub mod document;
@@ -21,6 +22,7 @@ pub mod store;
 pub mod verify;
 
 pub use blob::BlobSource;
+pub use cache::{Cache, CacheError};
 pub use descriptor::Descriptor;
 pub use digest::Digest;
 pub use layout::{Layout, LayoutError, Selector};

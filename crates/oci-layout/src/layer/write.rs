@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::deflate::BLOCK;
 use super::entry::{Content, Entry, EntryKind, arrange};
 use super::gzip::GzipWriter;
@@ -32,7 +34,7 @@ impl Default for LayerOptions {
 }
 
 /// A layer that is in the store now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenLayer {
     /// Type, digest and size of the blob.
     pub descriptor: Descriptor,

@@ -303,6 +303,30 @@ impl BlobStore {
         name == "blobs" || temporary::is_own_name(name)
     }
 
+    /// Replaces the file `target` with `bytes`, whole; whether that lasts is left to the system.
+    pub(crate) fn place_unflushed(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        use io::Write as _;
+        if let Some(directory) = target.parent() {
+            self.seam()
+                .ask(Operation::Create, directory)
+                .and_then(|()| fs::create_dir_all(directory))
+                .map_err(StoreError::io("create", directory))?;
+        }
+        let directory = self.temporary()?;
+        let path = directory.fresh();
+        let seam = self.seam();
+        let outcome = seam
+            .ask(Operation::Create, &path)
+            .and_then(|()| std::fs::File::create_new(&path))
+            .and_then(|mut file| seam.ask(Operation::Write, &path).and_then(|()| file.write_all(bytes)))
+            .and_then(|()| seam.ask(Operation::Rename, target))
+            .and_then(|()| std::fs::rename(&path, target));
+        if outcome.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        outcome.map_err(StoreError::io("write", target))
+    }
+
     /// Replaces the file `target` with `bytes`, whole, and makes that last.
     pub(crate) fn replace(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.place(target, bytes, |from, to| std::fs::rename(from, to))

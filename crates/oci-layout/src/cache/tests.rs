@@ -1,0 +1,183 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::*;
+use crate::store::Operation;
+
+fn cache() -> (tempfile::TempDir, Cache) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path().join("a/cache")).unwrap();
+    (directory, cache)
+}
+
+fn facts() -> LayerFacts {
+    LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
+}
+
+#[test]
+fn what_was_put_comes_back() {
+    let (_directory, cache) = cache();
+    let key = Digest::of(b"layer");
+    assert_eq!(cache.facts(&key), None);
+    cache.put_facts(&key, &facts()).unwrap();
+    assert_eq!(cache.facts(&key), Some(facts()));
+    let layer = WrittenLayer { descriptor: Descriptor::of("x", b"1"), diff_id: Digest::of(b"2"), size_uncompressed: 3 };
+    cache.put_layer(&key, &layer).unwrap();
+    assert_eq!(cache.layer(&key), Some(layer));
+    cache.put_document(&key, &["any"]).unwrap();
+    assert_eq!(cache.document::<Vec<String>>(&key), Some(vec!["any".to_owned()]));
+    let digest = cache.store().put_bytes(b"blob").unwrap();
+    let descriptor = Descriptor::new("x", digest, 4);
+    assert!(cache.blob(&descriptor).is_some());
+    assert_eq!(cache.read_blob(&descriptor, 9).unwrap(), b"blob");
+    assert_eq!(cache.summary().unwrap()["blobs"], (1, 4));
+}
+
+#[test]
+fn d06_damaged_blobs_and_records_are_as_good_as_absent() {
+    let (_directory, cache) = cache();
+    let key = Digest::of(b"layer");
+    cache.put_facts(&key, &facts()).unwrap();
+    let path = cache.record_path(Kind::Facts, &key);
+    let good = std::fs::read_to_string(&path).unwrap();
+    for bad in [good.replace("/a", "/b"), good[..good.len() - 1].to_owned(), String::new(), "x\n{}".to_owned()] {
+        std::fs::write(&path, bad).unwrap();
+        assert_eq!(cache.facts(&key), None);
+        assert!(!path.exists());
+    }
+    // A whole record under another key.
+    cache.put_facts(&key, &facts()).unwrap();
+    let other = Digest::of(b"other");
+    std::fs::rename(&path, cache.record_path(Kind::Facts, &other)).unwrap();
+    assert_eq!(cache.facts(&other), None);
+
+    let digest = cache.store().put_bytes(b"blob").unwrap();
+    std::fs::write(cache.store().path(&digest), b"BLOB").unwrap();
+    assert_eq!(cache.read_blob(&Descriptor::new("x", digest, 4), 9), None);
+    assert_eq!(cache.store().contains(&digest).unwrap(), None);
+}
+
+#[test]
+fn c06_a_cache_that_is_not_private_is_refused() {
+    let (directory, cache) = cache();
+    let root = cache.root().to_owned();
+    assert_eq!(std::fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
+    drop(cache);
+    for mode in [0o755, 0o770, 0o701, 0o777] {
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(Cache::open(&root), Err(CacheError::Open { .. })));
+    }
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&root, &link).unwrap();
+    assert!(matches!(Cache::open(&link), Err(CacheError::NotDirectory { .. })));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&root, Some(65_534), None).unwrap();
+        assert!(matches!(Cache::open(&root), Err(CacheError::Foreign { owner: 65_534, .. })));
+    }
+}
+
+#[test]
+fn d02_a_cache_that_cannot_be_written_is_an_error_to_live_without() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    assert!(Cache::open(directory.path().join("file/cache")).is_err());
+    let seam = Seam::new(|operation, _| match operation {
+        Operation::Create => Err(rustix::io::Errno::ROFS.into()),
+        _ => Ok(()),
+    });
+    let cache = Cache::open_with(directory.path().join("cache"), seam).unwrap();
+    assert!(cache.put_facts(&Digest::of(b""), &facts()).is_err());
+    assert_eq!(cache.facts(&Digest::of(b"")), None);
+    // Digests of files are still to be had.
+    assert!(cache.file_digest(&directory.path().join("file")).unwrap().read);
+}
+
+#[test]
+fn d01_a_full_disk_leaves_no_half_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let seam = Seam::new(|operation, _| match operation {
+        Operation::Write => Err(rustix::io::Errno::NOSPC.into()),
+        _ => Ok(()),
+    });
+    let cache = Cache::open_with(directory.path().join("cache"), seam).unwrap();
+    let error = cache.put_facts(&Digest::of(b""), &facts()).unwrap_err();
+    assert!(matches!(&error, CacheError::Store(error) if error.is_disk_full()), "{error}");
+    let root = cache.root().to_owned();
+    drop(cache);
+    let mut left: Vec<_> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.retain(|name| name != "in-use" && name != "facts-1");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_least_recently_used_goes_first() {
+    let (_directory, mut cache) = cache();
+    let blobs: Vec<Descriptor> = [b"aaaa", b"bbbb", b"cccc"]
+        .map(|bytes| {
+            std::thread::sleep(Duration::from_millis(20));
+            Descriptor::new("x", cache.store().put_bytes(bytes).unwrap(), 4)
+        })
+        .into();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(cache.blob(&blobs[0]).is_some());
+    assert_eq!(cache.size().unwrap(), 12);
+    assert_eq!(cache.prune(8).unwrap(), Pruned { files: 1, bytes: 4, left: 8, busy: false });
+    assert!(cache.blob(&blobs[0]).is_some() && cache.blob(&blobs[1]).is_none() && cache.blob(&blobs[2]).is_some());
+    assert_eq!(cache.prune(0).unwrap().left, 0);
+}
+
+#[test]
+fn c04_nothing_goes_while_a_build_uses_the_cache() {
+    let (_directory, mut cache) = cache();
+    cache.store().put_bytes(b"blob").unwrap();
+    let build = Cache::open(cache.root()).unwrap();
+    assert_eq!(cache.prune(0).unwrap(), Pruned { left: 4, busy: true, ..Pruned::default() });
+    drop(build);
+    assert_eq!(cache.prune(0).unwrap().files, 1);
+    // The lock is shared again afterwards.
+    let mut other = Cache::open(cache.root()).unwrap();
+    assert!(other.prune(0).unwrap().busy);
+}
+
+#[test]
+fn c01_many_at_once_see_whole_records() {
+    let (_directory, cache) = cache();
+    let key = Digest::of(b"layer");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let root = cache.root();
+            scope.spawn(move || {
+                let cache = Cache::open(root).unwrap();
+                for _ in 0..50 {
+                    cache.put_facts(&key, &facts()).unwrap();
+                    assert_eq!(cache.facts(&key), Some(facts()));
+                    cache.store().put_bytes(b"one blob").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(cache.store().list().unwrap().len(), 1);
+}
+
+#[test]
+fn files_are_read_again_only_when_they_may_have_changed() {
+    let (directory, cache) = cache();
+    let path = directory.path().join("file");
+    std::fs::write(&path, "one").unwrap();
+    // Just written: not to be trusted yet.
+    assert!(cache.file_digest(&path).unwrap().read);
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(cache.file_digest(&path).unwrap().read);
+    let known = cache.file_digest(&path).unwrap();
+    assert_eq!((known.digest, known.size, known.read), (Digest::of(b"one"), 3, false));
+    // Same size, and even the same time of modification.
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, "two").unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let changed = cache.file_digest(&path).unwrap();
+    assert_eq!((changed.digest, changed.read), (Digest::of(b"two"), true));
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(cache.file_digest(&link).is_err());
+}

@@ -174,12 +174,7 @@ impl<'a> Upload<'a> {
     async fn location(&self, response: &Response) -> Result<Option<Url>, Error> {
         let Some(value) = response.headers().get(header::LOCATION) else { return Ok(None) };
         let garbage = || response.protocol("its Location is no URL");
-        let text = value.to_str().map_err(|_| garbage())?;
-        if text.trim().is_empty() {
-            return Err(garbage());
-        }
-        let mut url = response.url.join(text).map_err(|_| garbage())?;
-        url.set_fragment(None);
+        let url = value.to_str().ok().and_then(|text| resolve(&response.url, text)).ok_or_else(garbage)?;
         let base = self.client.host(self.repository.registry()).base();
         self.client.check_target(&base, &response.url, &url).await.map_err(|reason| Error::Redirect {
             place: Box::new(response.place().clone()),
@@ -284,12 +279,7 @@ impl<'a> Upload<'a> {
 
     /// Closes the upload at `location`, with the bytes or after them.
     async fn close(&self, mut location: Url, payload: Payload<'a>) -> Result<(), Error> {
-        // The query is state that must come back as it was; the digest goes behind it.
-        let query = match location.query() {
-            Some(query) if !query.is_empty() => format!("{query}&digest={}", self.digest()),
-            _ => format!("digest={}", self.digest()),
-        };
-        location.set_query(Some(&query));
+        append_digest(&mut location, &self.digest());
         let mut call = self.call(Method::PUT, "", "upload");
         call.target = Target::Url(location);
         call.gate = Gate::Push;
@@ -303,6 +293,22 @@ impl<'a> Upload<'a> {
         response.finish().await;
         Ok(())
     }
+}
+
+/// A `Location`, relative to what was asked.
+fn resolve(asked: &Url, location: &str) -> Option<Url> {
+    let mut url = asked.join(Some(location.trim()).filter(|text| !text.is_empty())?).ok()?;
+    url.set_fragment(None);
+    Some(url)
+}
+
+/// The digest goes behind the query, which is state that must come back as it was.
+fn append_digest(location: &mut Url, digest: &Digest) {
+    let query = match location.query() {
+        Some(query) if !query.is_empty() => format!("{query}&digest={digest}"),
+        _ => format!("digest={digest}"),
+    };
+    location.set_query(Some(&query));
 }
 
 /// What to do after a failed transfer.
@@ -378,6 +384,40 @@ mod tests {
         check(Mode::Whole, 403, "", false, Step::Fail);
         for status in [408, 429, 500, 502, 503, 504] {
             check(Mode::Whole, status, "", false, Step::Again);
+        }
+    }
+
+    #[test]
+    fn r29_a_location_keeps_its_query() {
+        let asked = Url::parse("https://r.example/v2/a/blobs/uploads/").unwrap();
+        let digest = Digest::of(b"");
+        for (location, expect) in [
+            ("/v2/a/blobs/uploads/1", "https://r.example/v2/a/blobs/uploads/1?"),
+            ("1?", "https://r.example/v2/a/blobs/uploads/1?"),
+            ("https://s.example/x?_state=a%2Fb+c==&d#e", "https://s.example/x?_state=a%2Fb+c==&d&"),
+            ("//s.example/x", "https://s.example/x?"),
+            ("?a=b", "https://r.example/v2/a/blobs/uploads/?a=b&"),
+        ] {
+            let mut url = resolve(&asked, location).unwrap();
+            append_digest(&mut url, &digest);
+            assert_eq!(url.as_str(), format!("{expect}digest={digest}"), "{location}");
+        }
+        assert_eq!(resolve(&asked, " "), None);
+        assert_eq!(resolve(&asked, "http://["), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_location_is_survived(text: String, query in "[a-zA-Z0-9=&%_./+;:@-]{1,60}") {
+            let asked = Url::parse("https://r.example/v2/a/blobs/uploads/").unwrap();
+            let digest = Digest::of(b"");
+            if let Some(mut url) = resolve(&asked, &text) {
+                append_digest(&mut url, &digest);
+            }
+            let mut url = resolve(&asked, &format!("/x?{query}")).unwrap();
+            append_digest(&mut url, &digest);
+            let expect = format!("{query}&digest={digest}");
+            proptest::prop_assert_eq!(url.query(), Some(expect.as_str()));
         }
     }
 }

@@ -1,0 +1,74 @@
+//! The whole of a build, as a front end asks for it and hears of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oci_layout::Descriptor;
+use registry_client::Client;
+
+use crate::event::Reporter;
+use crate::process::{Children, Environment};
+use crate::spec::BuildSpec;
+
+pub use crate::error::{BuildError, ErrorClass};
+
+/// What is to be built, and where it goes.
+pub struct BuildRequest {
+    /// The images.
+    pub specs: Vec<BuildSpec>,
+    /// Where each image goes. Never empty.
+    pub outputs: Vec<Output>,
+    /// mab's cache directory; none where there is none (it is then built without).
+    pub cache: Option<PathBuf>,
+    /// The user's environment.
+    pub env: Environment,
+    /// Jobs at once.
+    pub jobs: usize,
+    /// Compilers may not change lock files.
+    pub locked: bool,
+    /// Compilers may not use the network.
+    pub offline: bool,
+    /// Compilers' output may have colours.
+    pub colour: bool,
+    /// The program that acts as rustc's wrapper: mab itself.
+    pub rustc_wrapper: PathBuf,
+    /// `SOURCE_DATE_EPOCH`, in seconds.
+    pub source_date_epoch: Option<i64>,
+}
+
+/// Where an image goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To the repository that the build file names.
+    Push,
+    /// Into an OCI layout. None: `oci/` beside the build file.
+    Layout(Option<PathBuf>),
+}
+
+/// An image that was built.
+#[derive(Clone, Debug)]
+pub struct BuildOutcome {
+    /// Its index.
+    pub index: Descriptor,
+    /// Its platforms' manifests, in the index's order.
+    pub manifests: Vec<Descriptor>,
+    /// Where it is, by digest: `registry/repository@sha256:…` or `oci:DIR@sha256:…`, in the
+    /// order of the outputs.
+    pub references: Vec<String>,
+    /// The tags that it has.
+    pub tags: Vec<String>,
+}
+
+/// Builds the images and delivers them.
+///
+/// Nothing becomes visible (a tag, an `index.json`) before all platforms of an image are there.
+/// `children` is for interrupting: after [`Children::interrupt`] it ends with
+/// [`BuildError::Interrupted`].
+pub async fn build(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<BuildOutcome>, BuildError> {
+    crate::pipeline::run(request, client, children, reporter).await
+}

@@ -1,0 +1,93 @@
+//! What can go wrong in a build, as data: a front end chooses exit code and words by it.
+
+use std::path::PathBuf;
+
+use crate::check::elf::CheckError;
+use crate::process::ProcessError;
+use crate::spec::Diagnostics;
+use crate::target::TargetPlatform;
+use crate::toolchain::{CompileError, SurveyError};
+
+/// The families that exit codes are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// None of the others.
+    Other,
+    /// The build file or the command line.
+    Usage,
+    /// A toolchain that is missing, or a program that does not compile.
+    Toolchain,
+    /// A check has failed.
+    Check,
+    /// A registry or the network.
+    Registry,
+    /// Credentials.
+    Authentication,
+    /// The output or the disk.
+    Output,
+    /// Interrupted.
+    Interrupted,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Something in the build file, with its place. The front end draws it.
+    #[error("the build file does not fit")]
+    Spec(Box<Diagnostics>),
+    /// The same, found by a check (a user that the base lacks, an entrypoint that is not there).
+    #[error("a check has failed")]
+    Check(Box<Diagnostics>),
+    /// A program does not fit its platform.
+    #[error(transparent)]
+    Program(#[from] CheckError),
+    /// Toolchains: what is missing, or which package is not what the build file says.
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+    /// A compiler.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A base that is not what it should be.
+    #[error("base {base}")]
+    Base {
+        /// As the build file names it.
+        base: String,
+        /// What is wrong with it.
+        source: crate::base::BaseError,
+    },
+    /// A registry, while the result was delivered.
+    #[error(transparent)]
+    Registry(#[from] registry_client::Error),
+    /// `--push` without a repository.
+    #[error("{} names no image to push", file.display())]
+    NoImage {
+        /// The build file.
+        file: PathBuf,
+    },
+    /// A layer could not be written.
+    #[error("cannot write a layer for {platform}")]
+    Layer {
+        /// The platform.
+        platform: TargetPlatform,
+        /// Why.
+        source: oci_layout::layer::LayerError,
+    },
+    /// The output's layout.
+    #[error(transparent)]
+    Layout(#[from] oci_layout::LayoutError),
+    /// A blob could not be stored.
+    #[error(transparent)]
+    Store(#[from] oci_layout::StoreError),
+    /// A file could not be read or written. The message names it.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A program that was asked for facts.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The user has had enough.
+    #[error("interrupted")]
+    Interrupted,
+    /// A defect of mab's own.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}

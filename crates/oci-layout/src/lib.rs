@@ -6,6 +6,7 @@
 #![allow(clippy::result_large_err, reason = "errors are rare, and a digest in one says more than a box saves")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod archive;
 pub mod blob;
 pub mod cache;
 pub mod descriptor;

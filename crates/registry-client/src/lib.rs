@@ -25,7 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod auth;
+mod auth;
 pub mod certs_d;
 pub mod config;
 pub mod credentials;

@@ -212,13 +212,14 @@ fn mend(lack: &Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform
                 Lack::Linker { zig, .. } | Lack::CLibrary { zig, .. } => *zig,
                 _ => true,
             };
-            let setting = format!("target.{}.linker", row.rust_gnu);
+            let setting = match lack {
+                Lack::Cgo { .. } => format!("a C compiler with CC_{}", row.rust_gnu.replace('-', "_")),
+                _ => format!("a linker in cargo's configuration (target.{}.linker)", row.rust_gnu),
+            };
             let by_zig = || if zig { system.zig() } else { None };
             system.cross_compiler(row, native).or_else(by_zig).unwrap_or_else(|| {
                 let zig = if zig { "install zig (`pip install ziglang` in a Python environment), or " } else { "" };
-                Mend::Advice(format!(
-                    "no package of this system is known for it: {zig}name a linker in cargo's configuration ({setting})"
-                ))
+                Mend::Advice(format!("no package of this system is known for it: {zig}name {setting}"))
             })
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::missing::{Lack, Missing, missing};
 use super::request::Linkage;
 use super::rust::Uses;
+use super::rust::compiler::RustToolchain;
 use super::rust::site::Site;
 use super::system::System;
 use super::{ToolContext, c_compiler};
@@ -52,8 +53,8 @@ pub enum Ability {
         /// What links, where there is a choice.
         linker: Option<String>,
     },
-    /// Something is missing; it is told with what mends it.
-    No(Missing),
+    /// Something is missing; each thing is told with what mends it.
+    No(Vec<Missing>),
 }
 
 impl Ability {
@@ -70,21 +71,24 @@ pub fn overview(directory: &Path, context: &ToolContext<'_>) -> Result<Overview,
     let site = Site::new(directory, &BTreeMap::new(), None, context);
     let toolchain = site.toolchain(context)?;
     let go = go_version(directory, context)?;
-    let no = |lack, toolchain, platform| Ability::No(missing(&lack, toolchain, vec![platform], &system));
+    let no = |lacks: &[Lack], toolchain: Option<&RustToolchain>, platform| {
+        let missing = |lack| missing(lack, toolchain, vec![platform], &system);
+        Ability::No(lacks.iter().map(missing).collect())
+    };
     let mut platforms = Vec::new();
     for platform in TargetPlatform::all() {
         let rust = |linkage| -> Result<Ability, ProcessError> {
             let toolchain = match &toolchain {
                 Ok(toolchain) => toolchain,
-                Err(lack) => return Ok(no(lack.clone(), None, platform)),
+                Err(lack) => return Ok(no(std::slice::from_ref(lack), None, platform)),
             };
             Ok(match site.tools(toolchain, platform, linkage, None, Uses::default(), context)? {
                 Ok((triple, tools)) => Ability::Yes { target: triple.to_owned(), linker: Some(tools.linker) },
-                Err(lack) => no(lack, Some(&**toolchain), platform),
+                Err(lacks) => no(&lacks, Some(toolchain), platform),
             })
         };
         let row = platform.target();
-        let without_go = || no(Lack::Compiler { program: "go" }, None, platform);
+        let without_go = || no(&[Lack::Compiler { program: "go" }], None, platform);
         let cgo = if go.is_none() {
             without_go()
         } else {
@@ -93,7 +97,7 @@ pub fn overview(directory: &Path, context: &ToolContext<'_>) -> Result<Overview,
                     target: row.goarch.to_owned(),
                     linker: Some(found.cc.unwrap_or_else(|| "gcc".to_owned())),
                 },
-                Err(program) => no(Lack::Linker { program, zig: true }, None, platform),
+                Err(program) => no(&[Lack::Linker { program, zig: true }], None, platform),
             }
         };
         let targets = [Some(row.rust_gnu), row.rust_musl].into_iter().flatten();

@@ -120,8 +120,10 @@ impl RustSurvey<'_> {
         };
         let (triple, tools) = match found {
             Ok(found) => found,
-            Err(lack) => {
-                lacks.add(lack, Some(toolchain), platform);
+            Err(lacking) => {
+                for lack in lacking {
+                    lacks.add(lack, Some(toolchain), platform);
+                }
                 return Ok(None);
             }
         };

@@ -87,10 +87,14 @@ fn libraries_linkers_and_c_libraries_in_one_report() {
     {sudo}apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
   for linux/arm/v7: Rust's standard library for armv7-unknown-linux-gnueabihf is not installed
     rustup target add armv7-unknown-linux-gnueabihf
+  for linux/arm/v7: the linker arm-linux-gnueabihf-gcc is not on PATH
+    {sudo}apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
   for linux/s390x: s390x-linux-gnu-gcc has no C library to link with (crt1.o)
     {sudo}apt-get install gcc-s390x-linux-gnu libc6-dev-s390x-cross
   for linux/ppc64le: Rust's standard library for powerpc64le-unknown-linux-gnu is not installed
-    rustup target add powerpc64le-unknown-linux-gnu"
+    rustup target add powerpc64le-unknown-linux-gnu
+  for linux/ppc64le: the linker powerpc64le-linux-gnu-gcc is not on PATH
+    {sudo}apt-get install gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross"
         )
     );
 }
@@ -177,7 +181,9 @@ fn the_overview_says_for_each_platform_what_can_be_built_and_what_would_mend_the
     assert_eq!((overview.rust.as_deref(), overview.go.as_deref()), (Some("1.95.0"), Some("1.25")));
     let word = |ability: &Ability| match ability {
         Ability::Yes { target, linker } => format!("{target} {}", linker.as_deref().unwrap_or("-")),
-        Ability::No(missing) => format!("no: {}", missing.mend),
+        Ability::No(missing) => {
+            format!("no: {}", missing.iter().map(|item| item.mend.to_string()).collect::<Vec<_>>().join("; "))
+        }
     };
     let of = |name: &str| {
         let row = overview.platforms.iter().find(|row| row.platform.target().platform == name).unwrap();

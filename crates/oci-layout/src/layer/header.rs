@@ -8,7 +8,7 @@
 use super::entry::{Entry, EntryKind};
 
 /// Tar's unit.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 /// Largest number in a field of eight bytes: seven octal digits and a NUL.
@@ -69,8 +69,21 @@ pub(super) fn append(out: &mut Vec<u8>, entry: &Entry, size: u64, mtime: i64) {
     out.extend(block(place, link, kind, mode, owner, fits(size, LONG_MAX), short_mtime.unwrap_or(0)));
 }
 
+/// The header of a file or directory of root's with a short ASCII name. Sizes over 8 GiB are
+/// written the way GNU tar does, in binary.
+pub(crate) fn plain(name: &str, kind: u8, mode: u32, size: u64) -> [u8; BLOCK] {
+    let mut header = block(("", name), "", kind, mode, (0, 0), size.min(LONG_MAX), 1);
+    if size > LONG_MAX {
+        header[124..136].copy_from_slice(&[0; 12]);
+        header[124] = 0x80;
+        header[128..136].copy_from_slice(&size.to_be_bytes());
+        seal(&mut header);
+    }
+    header
+}
+
 /// Zero bytes after `size` bytes of content.
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     (size.wrapping_neg() % BLOCK as u64) as usize
 }
 
@@ -124,16 +137,21 @@ fn block(
     put(116, format!("{gid:07o}").as_bytes());
     put(124, format!("{size:011o}").as_bytes());
     put(136, format!("{mtime:011o}").as_bytes());
-    put(148, b"        ");
     put(156, &[kind]);
     put(157, link.as_bytes());
     put(257, b"ustar\x0000");
     put(329, b"0000000");
     put(337, b"0000000");
     put(345, prefix.as_bytes());
+    seal(&mut block);
+    block
+}
+
+/// Puts the checksum in.
+fn seal(block: &mut [u8; BLOCK]) {
+    block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    block
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ mod deflate;
 mod entry;
 pub mod facts;
 mod gzip;
-mod header;
+pub(crate) mod header;
 mod pool;
 pub mod read;
 mod source;
 mod write;
+
+pub(crate) use header as tar_header;
 
 pub use entry::{Content, Entry, EntryKind};
 pub use facts::{LayerFacts, Tree};

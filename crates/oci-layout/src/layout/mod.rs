@@ -396,4 +396,4 @@ fn read_small(path: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,28 +11,28 @@ const MAX_CHALLENGES: usize = 16;
 
 /// One way in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge {
+pub(crate) struct Challenge {
     /// The scheme, in lower case.
-    pub scheme: String,
+    pub(crate) scheme: String,
     /// The parameters, names in lower case, in the order they came.
-    pub parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// The first parameter called `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// All challenges of an answer.
-pub fn of_headers(headers: &HeaderMap) -> Vec<Challenge> {
+pub(crate) fn of_headers(headers: &HeaderMap) -> Vec<Challenge> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(parse).take(MAX_CHALLENGES).collect()
 }
 
 /// The challenges of one header value. What cannot be read is skipped, never guessed at.
-pub fn parse(value: &str) -> Vec<Challenge> {
+pub(crate) fn parse(value: &str) -> Vec<Challenge> {
     let mut rest = value;
     let mut challenges: Vec<Challenge> = Vec::new();
     while challenges.len() <= MAX_CHALLENGES {

@@ -9,7 +9,7 @@
 //!
 //! Credentials go to the registry's own origin or to its token server, never elsewhere.
 
-pub mod challenge;
+pub(crate) mod challenge;
 mod realm;
 pub(crate) mod scope;
 mod token;

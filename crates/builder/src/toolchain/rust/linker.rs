@@ -20,6 +20,9 @@ pub(in crate::toolchain) struct Wanted<'a> {
     pub(in crate::toolchain) libc: Libc,
     /// Everything goes into one file, so the C library must be there as an archive.
     pub(in crate::toolchain) is_static: bool,
+    /// The standard library for musl has all that a program is linked with, or will when rustup
+    /// has added it.
+    pub(in crate::toolchain) self_contained: bool,
     /// The oldest glibc that the program has to run with, where the build file says.
     pub(in crate::toolchain) glibc: Option<GlibcVersion>,
     pub(in crate::toolchain) uses: Uses,
@@ -183,14 +186,13 @@ fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
     if same_machine && wanted.env.lookup("musl-gcc").is_some() {
         return Ok(gcc("musl-gcc".to_owned(), true, true));
     }
-    let self_contained = wanted.toolchain.is_self_contained(wanted.triple);
-    if (wanted.uses.c || !self_contained)
+    if (wanted.uses.c || !wanted.self_contained)
         && let Some(choice) = with_zig(wanted)?
     {
         return Ok(choice);
     }
     let cross = cross_gcc(wanted);
-    if !self_contained {
+    if !wanted.self_contained {
         return Err(Lack::Linker { program: own, zig: true });
     }
     if same_machine && wanted.env.lookup("cc").is_some() {

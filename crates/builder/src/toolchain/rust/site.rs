@@ -28,8 +28,8 @@ pub(in crate::toolchain) struct Site {
     config: CargoConfig,
 }
 
-/// A program's target and its tools.
-pub(in crate::toolchain) type Found = Result<(&'static str, linker::Tools), Lack>;
+/// A program's target and its tools, or everything that is lacking for them.
+pub(in crate::toolchain) type Found = Result<(&'static str, linker::Tools), Vec<Lack>>;
 
 impl Site {
     /// Reads configuration files; starts nothing.
@@ -106,10 +106,14 @@ impl Site {
         context: &ToolContext<'_>,
     ) -> Result<Found, ProcessError> {
         let look = |libc: Libc| -> Result<Found, ProcessError> {
-            let Some(triple) = platform.rust_target(libc) else { return Ok(Err(Lack::NoTarget { libc })) };
+            let Some(triple) = platform.rust_target(libc) else { return Ok(Err(vec![Lack::NoTarget { libc }])) };
+            let mut lacks = Vec::new();
             if !self.config.builds_std() && !toolchain.has_std(triple) {
                 let tier_three = platform.target().tier_three.contains(&triple);
-                return Ok(Err(Lack::Std { triple, tier_three }));
+                lacks.push(Lack::Std { triple, tier_three });
+                if tier_three {
+                    return Ok(Err(lacks));
+                }
             }
             let cfg = if self.config.wants_cfg() { self.cfg(toolchain, triple, context)? } else { Vec::new() };
             let found = linker::find(&Wanted {
@@ -117,6 +121,8 @@ impl Site {
                 triple,
                 libc,
                 is_static: linkage == Linkage::Static,
+                self_contained: toolchain.is_self_contained(triple)
+                    || !lacks.is_empty() && toolchain.rustup_name().is_some(),
                 glibc: glibc.filter(|_| libc == Libc::Gnu),
                 uses,
                 toolchain,
@@ -127,7 +133,14 @@ impl Site {
                 children: context.children,
                 work_dir: context.work_dir,
             })?;
-            Ok(found.map(|tools| (triple, tools)))
+            Ok(match found {
+                Ok(tools) if lacks.is_empty() => Ok((triple, tools)),
+                Ok(_) => Err(lacks),
+                Err(lack) => {
+                    lacks.push(lack);
+                    Err(lacks)
+                }
+            })
         };
         match linkage {
             Linkage::Dynamic(libc) => look(libc),
@@ -144,8 +157,8 @@ impl Site {
                 }
                 // Of two things that would do, the one that is got with less is reported: a
                 // standard library from rustup, without root.
-                let by_rustup = matches!(musl, Err(Lack::Std { tier_three: false, .. }));
-                let prefers_musl = by_rustup && toolchain.rustup_name().is_some() && toolchain.has_lld();
+                let only_std = |lacks: &Vec<Lack>| matches!(lacks[..], [Lack::Std { tier_three: false, .. }]);
+                let prefers_musl = musl.as_ref().is_err_and(only_std) && toolchain.rustup_name().is_some();
                 Ok(if gnu.is_err() && prefers_musl { musl } else { gnu })
             }
         }

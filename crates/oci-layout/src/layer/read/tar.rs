@@ -130,6 +130,11 @@ impl<R: Read> TarReader<R> {
         Content { reader: self }
     }
 
+    /// Where the content of the current entry begins in the tar, if none of it was read.
+    pub fn content_offset(&self) -> u64 {
+        self.at
+    }
+
     /// Reads all that follows the end of the tar, so that who hashes the stream has seen all of it.
     pub fn finish(mut self) -> Result<R, ReadError> {
         let mut buffer = vec![0; 64 * 1024];

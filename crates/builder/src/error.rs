@@ -91,3 +91,74 @@ pub enum BuildError {
     #[error("internal error: {0}; please report it")]
     Internal(String),
 }
+
+impl BuildError {
+    /// The family that it belongs to.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Spec(_) | Self::NoImage { .. } => ErrorClass::Usage,
+            Self::Check(_) | Self::Program(_) => ErrorClass::Check,
+            Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
+                of_process(error, ErrorClass::Toolchain)
+            }
+            Self::Survey(_) => ErrorClass::Toolchain,
+            Self::Compile(CompileError::Process(error)) => of_process(error, ErrorClass::Toolchain),
+            Self::Compile(error) if error.is_disk_full() => ErrorClass::Output,
+            Self::Compile(_) => ErrorClass::Toolchain,
+            Self::Base { source, .. } => of_base(source),
+            Self::Registry(error) => of_registry(error),
+            Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => ErrorClass::Output,
+            Self::Interrupted => ErrorClass::Interrupted,
+            Self::Internal(_) => ErrorClass::Other,
+        }
+    }
+
+    /// What the user could do about it, each a sentence.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Compile(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Survey(SurveyError::Missing(report)) => report.commands(),
+            Self::NoImage { .. } => vec!["add `image: registry.example.com/team/name`, or use --image".to_owned()],
+            Self::Registry(error) => registry_hints(error),
+            Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
+    if matches!(error, ProcessError::Interrupted) { ErrorClass::Interrupted } else { other }
+}
+
+fn of_registry(error: &registry_client::Error) -> ErrorClass {
+    use registry_client::ErrorKind;
+    match error.kind() {
+        ErrorKind::Unauthorized | ErrorKind::Denied => ErrorClass::Authentication,
+        ErrorKind::Usage => ErrorClass::Usage,
+        ErrorKind::Local => ErrorClass::Output,
+        _ => ErrorClass::Registry,
+    }
+}
+
+fn of_base(error: &crate::base::BaseError) -> ErrorClass {
+    use crate::base::BaseError;
+    match error {
+        BaseError::Registry(error) => of_registry(error),
+        BaseError::NoPlatform { .. } => ErrorClass::Usage,
+        BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) => ErrorClass::Usage,
+        BaseError::Store(_) => ErrorClass::Output,
+        _ => ErrorClass::Check,
+    }
+}
+
+fn registry_hints(error: &registry_client::Error) -> Vec<String> {
+    use registry_client::ErrorKind;
+    let text = match error.kind() {
+        ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",
+        ErrorKind::Denied => "these credentials may not do this here: ask whoever owns the repository",
+        ErrorKind::NotFound => "look at the name and the tag; some registries say this where credentials are missing",
+        ErrorKind::Network => "see that the registry is up and reachable; plain http is for loopback addresses only",
+        _ => return Vec::new(),
+    };
+    vec![text.to_owned()]
+}

@@ -6,10 +6,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod base;
+pub mod build;
 pub mod check;
+pub mod error;
 pub mod event;
 pub mod facts;
+pub mod image;
+mod pipeline;
 pub mod process;
 pub mod spec;
 pub mod target;
 pub mod toolchain;
+
+/// The directory that a build file's relative paths start from.
+pub(crate) use image::context as image_context;

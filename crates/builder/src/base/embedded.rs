@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oci_layout::blob::BytesBlob;
+use base64::Engine as _;
+use oci_layout::blob::{BytesBlob, FileBlob};
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{Content, Entry, EntryKind, LayerFacts, LayerOptions, write_layer_bytes};
-use oci_layout::media_type::{OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, Pool, write_layer};
+use oci_layout::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use oci_layout::path::ImagePath;
-use oci_layout::{BlobSource as _, Descriptor, Digest, json};
+use oci_layout::{BlobSource, BlobStore, Digest, json};
 
 use super::BaseError;
-use crate::image::{CREATED, FORMAT};
+use crate::image::CREATED;
 use crate::target::TargetPlatform;
 
 /// Value of `org.opencontainers.image.base.name` for images on it.
@@ -22,46 +23,47 @@ pub const NAME: &str = "mab/static";
 
 /// The base `static`, for every platform that mab builds for.
 pub struct EmbeddedImage {
-    /// The index's bytes.
+    /// The index.
     pub index: BytesBlob,
-    /// Every other blob, by digest.
-    pub blobs: BTreeMap<Digest, BytesBlob>,
-    /// Facts of its one layer.
-    pub facts: Arc<LayerFacts>,
+    /// Manifests and configs, by digest.
+    documents: BTreeMap<Digest, BytesBlob>,
+    /// The one layer, in the store that it was written to.
+    layer: FileBlob,
 }
 
 impl EmbeddedImage {
-    /// Makes it. Takes some 30 ms.
-    pub fn new() -> Result<Self, BaseError> {
+    /// Makes it, its layer in `store`.
+    pub fn new(pool: &Pool, store: &BlobStore) -> Result<Self, BaseError> {
         let entries = entries().map_err(BaseError::embedded)?;
-        let layer = write_layer_bytes(&entries, &LayerOptions { format: FORMAT, ..LayerOptions::default() })
-            .map_err(BaseError::embedded)?;
-        let facts = LayerFacts::of_entries(&entries).map_err(BaseError::embedded)?;
-        let mut blobs = BTreeMap::new();
-        let layer_blob = BytesBlob::new(OCI_LAYER_GZIP, layer.bytes);
+        let layer = write_layer(&entries, &LayerOptions::default(), pool, store).map_err(BaseError::embedded)?;
+        let mut documents = BTreeMap::new();
         let mut manifests = Vec::new();
         for target in TargetPlatform::all() {
             let config = json_blob(OCI_CONFIG, &config(target, layer.diff_id))?;
-            let manifest = json_blob(
-                OCI_MANIFEST,
-                &ImageManifest::new(config.descriptor().clone(), vec![layer_blob.descriptor().clone()], BTreeMap::new()),
-            )?;
+            let layers = vec![layer.descriptor.clone()];
+            let manifest = ImageManifest::new(config.descriptor().clone(), layers, BTreeMap::new());
+            let manifest = json_blob(OCI_MANIFEST, &manifest)?;
             manifests.push(manifest.descriptor().clone().with_platform(target.platform()));
             for blob in [config, manifest] {
-                blobs.insert(blob.descriptor().digest, blob);
+                documents.insert(blob.descriptor().digest, blob);
             }
         }
-        blobs.insert(layer_blob.descriptor().digest, layer_blob);
         let index = json_blob(OCI_INDEX, &ImageIndex::new(manifests, BTreeMap::new()))?;
-        Ok(Self { index, blobs, facts: Arc::new(facts) })
+        let path = store.path(&layer.descriptor.digest);
+        Ok(Self { index, documents, layer: FileBlob { descriptor: layer.descriptor, path } })
     }
 
-    /// A blob of the image, or its index.
-    pub fn blob(&self, descriptor: &Descriptor) -> Option<&BytesBlob> {
-        if descriptor.digest == self.index.descriptor().digest {
-            return Some(&self.index);
+    /// A manifest or config, or the index.
+    pub(super) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
+        if *digest == self.index.descriptor().digest { Some(&self.index) } else { self.documents.get(digest) }
+    }
+
+    /// Any blob.
+    pub(super) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
+        if *digest == self.layer.descriptor.digest {
+            return Some(Arc::new(self.layer.clone()));
         }
-        self.blobs.get(&descriptor.digest)
+        self.document(digest).map(|blob| Arc::new(blob.clone()) as Arc<dyn BlobSource>)
     }
 }
 
@@ -94,12 +96,10 @@ fn entries() -> Result<Vec<Entry>, oci_layout::path::ParsePathError> {
     let mut entries = BTreeMap::new();
     let mut add = |path: &str, kind: EntryKind, mode: u32, id: u32| -> Result<(), oci_layout::path::ParsePathError> {
         let path: ImagePath = path.parse()?;
-        let mut parent = path.parent();
-        while let Some(directory) = parent.filter(|p| !p.is_root()) {
-            parent = directory.parent();
-            entries.entry(directory.clone()).or_insert_with(|| Entry::new(directory, EntryKind::Directory, 0o755, 0, 0));
+        for directory in path.ancestors().into_iter().filter(|directory| !directory.is_root()) {
+            entries.entry(directory.clone()).or_insert_with(|| Entry::new(directory, EntryKind::Directory, 0o755));
         }
-        entries.insert(path.clone(), Entry::new(path, kind, mode, id, id));
+        entries.insert(path.clone(), Entry::new(path, kind, mode).owned_by(id, id));
         Ok(())
     };
     let file = |bytes: &[u8]| EntryKind::File(Content::Bytes(bytes.into()));
@@ -124,7 +124,7 @@ pub fn certificates() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
         pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        let text = crate::image::base64(certificate);
+        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
         for line in text.as_bytes().chunks(64) {
             pem.push_str(&String::from_utf8_lossy(line));
             pem.push('\n');

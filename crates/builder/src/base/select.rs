@@ -61,8 +61,15 @@ mod tests {
 
     #[test]
     fn a_platform_is_found_by_what_it_is() {
-        let debian =
-            ["linux/amd64", "unknown/unknown", "linux/arm/v5", "linux/arm/v7", "linux/arm64/v8", "linux/386", "linux/s390x"];
+        let debian = [
+            "linux/amd64",
+            "unknown/unknown",
+            "linux/arm/v5",
+            "linux/arm/v7",
+            "linux/arm64/v8",
+            "linux/386",
+            "linux/s390x",
+        ];
         check(&debian, "linux/amd64", Some("linux/amd64"));
         check(&debian, "linux/arm64", Some("linux/arm64/v8"));
         check(&debian, "linux/arm/v7", Some("linux/arm/v7"));
@@ -78,10 +85,10 @@ mod tests {
 
     #[test]
     fn attestations_are_not_platforms() {
-        assert_eq!(available(&index(&["unknown/unknown", "linux/arm64/v8", "linux/arm64", "linux/arm/v6"])), [
-            "linux/arm64",
-            "linux/arm/v6"
-        ]);
+        assert_eq!(
+            available(&index(&["unknown/unknown", "linux/arm64/v8", "linux/arm64", "linux/arm/v6"])),
+            ["linux/arm64", "linux/arm/v6"]
+        );
         let mut artifact = index(&["linux/amd64"]);
         artifact.manifests[0].artifact_type = Some("application/x".to_owned());
         assert!(select(&artifact, &"linux/amd64".parse().unwrap()).is_none());

@@ -1,11 +1,15 @@
-//! Putting an image together: pure functions from base, plan and programs to entries, config and
-//! manifests. Nothing here opens a connection or reads the clock.
+//! Putting an image together: from base, build file and programs to layers, config and manifest.
+//! Nothing here opens a connection or reads the clock.
 
-pub mod config;
-pub mod destination;
-pub mod identity;
-pub mod manifest;
-pub mod step;
+mod content;
+mod files;
+mod finish;
+mod tree;
+
+pub(crate) use content::{ContentError, assemble_layers, context};
+pub(crate) use files::open as open_source;
+pub(crate) use finish::{Around, base_annotations, finish};
+pub use finish::{BASE_LAYERS, Finished};
 
 /// Version of everything that layers and documents depend on beside their content: compressor
 /// and level, block size, file times, layer order, JSON key order. A new number gives new digests.

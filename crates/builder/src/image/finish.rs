@@ -1,0 +1,176 @@
+//! Config and manifest of one platform's image.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
+use oci_layout::layer::facts::NodeKind;
+use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
+use oci_layout::{Descriptor, Digest, ImagePath, json};
+
+use super::content::{ContentError, Layers};
+use crate::base::PlatformBase;
+use crate::spec::accounts::Accounts;
+use crate::spec::annotation::manifest_annotations;
+use crate::spec::container::{Surroundings, container_config};
+use crate::spec::model::{BuildSpec, Id, Owner};
+use crate::spec::{Diagnostic, Placed, Variables, render_file};
+use crate::target::TargetPlatform;
+
+/// Annotation that says how many of an image's layers are its base's.
+pub const BASE_LAYERS: &str = "mab.base.layers";
+
+/// One platform's image, but for its layers' bytes.
+pub struct Finished {
+    /// The platform.
+    pub platform: TargetPlatform,
+    /// Of the config.
+    pub config: Descriptor,
+    /// The config.
+    pub config_bytes: Bytes,
+    /// Of the manifest, as the index has it.
+    pub manifest: Descriptor,
+    /// The manifest.
+    pub manifest_bytes: Bytes,
+    /// The base's layers.
+    pub base_layers: Vec<Descriptor>,
+    /// The new layers.
+    pub new_layers: Vec<Descriptor>,
+}
+
+/// What finishing needs beside the layers.
+pub(crate) struct Around<'a> {
+    /// The platform.
+    pub platform: TargetPlatform,
+    /// What it stands on; none for `scratch`.
+    pub base: Option<&'a PlatformBase>,
+    /// As annotations name the base.
+    pub base_name: Option<&'a str>,
+    /// What is known by itself.
+    pub inferred: &'a BTreeMap<String, String>,
+    /// RFC 3339 date.
+    pub created: &'a str,
+}
+
+/// Makes config and manifest, and checks that what is to start is there.
+pub(crate) fn finish(
+    spec: &BuildSpec,
+    values: &Variables<'_>,
+    around: &Around<'_>,
+    layers: &Layers,
+) -> Result<Finished, ContentError> {
+    let nothing = ContainerConfig::default();
+    let base_config = around.base.map_or(&nothing, |base| &base.config.config);
+    let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
+    let user = match (&spec.config.user, inherited) {
+        (Some(owner), _) => Some(layers.accounts.resolve(owner)?.to_string()),
+        (None, Some(text)) => Some(base_user(text, &layers.accounts)?),
+        (None, None) => None,
+    };
+    let first_binary = match spec.binaries.first() {
+        Some(binary) => Some(render_file(&binary.value.to, values)?.to_string()),
+        None => None,
+    };
+    let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
+    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
+    check_entrypoint(spec, &container, layers, around.platform)?;
+
+    let platform = around.platform.platform();
+    let mut config = ImageConfig::new(&platform);
+    config.created = Some(around.created.to_owned());
+    config.config = container;
+    let mut base_layers = Vec::new();
+    if let Some(base) = around.base {
+        config.os_version.clone_from(&base.config.os_version);
+        config.os_features.clone_from(&base.config.os_features);
+        config.rootfs.diff_ids.clone_from(&base.config.rootfs.diff_ids);
+        config.history.clone_from(&base.config.history);
+        base_layers.clone_from(&base.manifest.layers);
+    }
+    for (layer, created_by) in &layers.written {
+        config.rootfs.diff_ids.push(layer.diff_id);
+        config.history.push(History {
+            created: Some(around.created.to_owned()),
+            created_by: Some(created_by.clone()),
+            ..History::default()
+        });
+    }
+    let config_bytes = document(&config)?;
+    let config = Descriptor::of(OCI_CONFIG, &config_bytes);
+    let new_layers: Vec<Descriptor> = layers.written.iter().map(|(layer, _)| layer.descriptor.clone()).collect();
+    let mut stack: Vec<Descriptor> =
+        base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
+    stack.extend(new_layers.iter().cloned());
+
+    let added = base_annotations(around.base_name, around.base.map(|base| base.digest), Some(base_layers.len()));
+    let nothing = BTreeMap::new();
+    let from_base = around.base.map_or(&nothing, |base| &base.manifest.annotations);
+    let annotations =
+        manifest_annotations(spec, from_base, around.inferred, &added, values).map_err(ContentError::Spec)?;
+    let manifest_bytes = document(&ImageManifest::new(config.clone(), stack, annotations.manifest))?;
+    let mut manifest = Descriptor::of(OCI_MANIFEST, &manifest_bytes).with_platform(platform);
+    manifest.annotations = annotations.descriptor;
+    let platform = around.platform;
+    Ok(Finished { platform, config, config_bytes, manifest, manifest_bytes, base_layers, new_layers })
+}
+
+/// What is said of the base (image-spec, annotations.md).
+pub(crate) fn base_annotations(
+    name: Option<&str>,
+    digest: Option<Digest>,
+    layers: Option<usize>,
+) -> BTreeMap<String, String> {
+    let digest = digest.map(|digest| digest.to_string());
+    let layers = layers.filter(|_| digest.is_some()).map(|count| count.to_string());
+    [
+        ("org.opencontainers.image.base.name", name.filter(|_| digest.is_some()).map(str::to_owned)),
+        ("org.opencontainers.image.base.digest", digest.clone()),
+        (BASE_LAYERS, layers),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
+}
+
+pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, ContentError> {
+    json::to_bytes(document).map(Bytes::from).map_err(|error| {
+        ContentError::Spec(vec![Diagnostic::error("document", format!("a document cannot be written: {error}"), None)])
+    })
+}
+
+/// The base's user in numbers. One that its own passwd does not have could not start anyway.
+fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>> {
+    let mut parts = text.splitn(2, ':').map(|part| match part.parse() {
+        Ok(number) => Id::Number(number),
+        Err(_) => Id::Name(part.to_owned()),
+    });
+    let owner = Owner { user: parts.next(), group: parts.next() };
+    // A number that nobody has belongs to group 0, as every runtime does it.
+    accounts.resolve(&Placed::implied(owner)).map(|numbers| numbers.to_string())
+}
+
+/// The entrypoint, where it is a path, is there and can be executed.
+fn check_entrypoint(
+    spec: &BuildSpec,
+    container: &ContainerConfig,
+    layers: &Layers,
+    platform: TargetPlatform,
+) -> Result<(), Box<Diagnostic>> {
+    let words = container.entrypoint.as_ref().or(container.cmd.as_ref());
+    let Some(program) = words.and_then(|words| words.first()).filter(|program| program.starts_with('/')) else {
+        return Ok(());
+    };
+    let place = spec.config.entrypoint.as_ref().and_then(|words| words.first()).and_then(|word| word.place);
+    let fail = |why: &str| {
+        let message = format!("{program}, which {platform} is to start, {why}");
+        Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
+    };
+    let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
+    let node = layers.tree.resolve(&path, true).ok().and_then(|path| layers.tree.get(&path));
+    match node {
+        None => Err(fail("is not in the image")),
+        Some(node) if !matches!(node.kind, NodeKind::File { .. }) => Err(fail("is not a file")),
+        Some(node) if node.mode & 0o111 == 0 => Err(fail("may not be executed by anyone")),
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,190 @@
+//! The image's files as they grow: where a destination really lands, and with which parents.
+//!
+//! Engines apply each layer by itself. A layer that says `/bin/x` where `/bin` is a link would
+//! replace the link by a directory, and one that says `/tmp/x` alone would give `/tmp` another
+//! mode. So destinations are resolved through the links below them, and every parent is written
+//! with the mode and owner that it already has.
+
+use std::collections::BTreeMap;
+
+use oci_layout::ImagePath;
+use oci_layout::layer::facts::NodeKind;
+use oci_layout::layer::{Entry, EntryKind, Tree};
+
+use crate::spec::accounts::Numbers;
+use crate::spec::{Diagnostic, Place};
+
+/// Something that is put into the image.
+pub(super) struct Item {
+    /// Where the build file wants it.
+    pub path: ImagePath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub owner: Numbers,
+    /// Extended attributes.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+    /// What is there already may be replaced.
+    pub replace: bool,
+    /// Where the build file says so.
+    pub place: Option<Place>,
+}
+
+/// The tree of base and finished layers, and the entries of the layer that is being made.
+pub(super) struct Growing {
+    tree: Tree,
+    entries: BTreeMap<ImagePath, Entry>,
+}
+
+impl Growing {
+    pub(super) fn new(tree: Tree) -> Self {
+        Self { tree, entries: BTreeMap::new() }
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Ends a layer: its entries.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries).into_values().collect()
+    }
+
+    /// Puts `item` where it belongs.
+    pub(super) fn put(&mut self, item: Item) -> Result<(), Box<Diagnostic>> {
+        let Item { path: wanted, kind, mode, owner, xattrs, replace, place } = item;
+        let unusable = |error: &dyn std::fmt::Display| {
+            Box::new(Diagnostic::error("destination", format!("{wanted} cannot be in the image: {error}"), place))
+        };
+        let is_directory = matches!(kind, EntryKind::Directory);
+        let path = self.tree.resolve(&wanted, is_directory).map_err(|error| unusable(&error))?;
+        if let Some(there) = self.tree.get(&path) {
+            let same_kind = is_directory && there.is_directory();
+            if !is_directory && there.is_directory() {
+                return Err(unusable(&format_args!("{path} is a directory")));
+            }
+            let (whose, may) = match there.layer {
+                Some(_) => ("the base has it already", replace),
+                None => ("the build file puts something else there already", false),
+            };
+            if !same_kind && !may {
+                let message = format!("{wanted} cannot be in the image: {whose}");
+                let hint =
+                    "choose another path, or say `replace: true` where a file of the base is meant to be replaced";
+                return Err(Box::new(Diagnostic::error("occupied", message, place).hint(hint)));
+            }
+        }
+        for parent in path.ancestors().into_iter().filter(|parent| !parent.is_root()) {
+            if self.entries.contains_key(&parent) {
+                continue;
+            }
+            let known = self.tree.get(&parent).filter(|node| node.is_directory());
+            let (mode, uid, gid) = known.map_or((0o755, 0, 0), |node| (node.mode, number(node.uid), number(node.gid)));
+            self.add(Entry::new(parent, EntryKind::Directory, mode).owned_by(uid, gid)).map_err(|e| unusable(&e))?;
+        }
+        let mut entry = Entry::new(path.clone(), kind, mode).owned_by(owner.uid, owner.gid);
+        entry.xattrs = xattrs;
+        self.add(entry).map_err(|error| unusable(&error))
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), oci_layout::layer::facts::InsertError> {
+        self.tree.insert(&entry)?;
+        self.entries.insert(entry.path.clone(), entry);
+        Ok(())
+    }
+
+    /// Mode and owner of what `path` leads to, where it is a file.
+    pub(super) fn file(&self, path: &ImagePath) -> Option<(u32, Numbers)> {
+        let node = self.tree.get(&self.tree.resolve(path, true).ok()?)?;
+        matches!(node.kind, NodeKind::File { .. })
+            .then(|| (node.mode, Numbers { uid: number(node.uid), gid: number(node.gid) }))
+    }
+}
+
+/// Owners beyond 32 bits are in no real base; what has one becomes the overflow user's.
+fn number(id: u64) -> u32 {
+    u32::try_from(id).unwrap_or(65534)
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_layout::layer::Content;
+    use oci_layout::layer::facts::{Fact, FactKind, LayerFacts};
+
+    use super::*;
+
+    fn path(text: &str) -> ImagePath {
+        text.parse().unwrap()
+    }
+
+    fn base() -> Tree {
+        let fact = |at: &str, kind: FactKind, mode: u32| Fact { path: path(at), kind, mode, uid: 0, gid: 0 };
+        let link = |target: &str| FactKind::Symlink { target: target.to_owned() };
+        let mut facts: LayerFacts = serde_json::from_str(r#"{"version":1,"entries":[]}"#).unwrap_or_default();
+        facts.entries = vec![
+            fact("/usr", FactKind::Directory, 0o755),
+            fact("/usr/bin", FactKind::Directory, 0o755),
+            fact("/usr/lib", FactKind::Directory, 0o755),
+            fact("/bin", link("usr/bin"), 0o777),
+            fact("/lib", link("/usr/lib"), 0o777),
+            fact("/tmp", FactKind::Directory, 0o1777),
+            fact("/root", FactKind::Directory, 0o700),
+            fact("/usr/bin/sh", FactKind::File { size: 1 }, 0o755),
+        ];
+        Tree::of([&facts])
+    }
+
+    fn item(at: &str, replace: bool) -> Item {
+        Item {
+            path: path(at),
+            kind: EntryKind::File(Content::Bytes(b"x"[..].into())),
+            mode: 0o755,
+            owner: Numbers::default(),
+            xattrs: BTreeMap::new(),
+            replace,
+            place: None,
+        }
+    }
+
+    #[test]
+    fn destinations_resolve_through_links_and_parents_keep_their_modes() {
+        let mut growing = Growing::new(base());
+        for at in ["/bin/x", "/lib/y", "/tmp/z", "/root/w", "/opt/new/v"] {
+            growing.put(item(at, false)).unwrap();
+        }
+        let written: Vec<String> =
+            growing.take().iter().map(|entry| format!("{} {:o}", entry.path, entry.mode)).collect();
+        assert_eq!(
+            written,
+            [
+                "/opt 755",
+                "/opt/new 755",
+                "/opt/new/v 755",
+                "/root 700",
+                "/root/w 755",
+                "/tmp 1777",
+                "/tmp/z 755",
+                "/usr 755",
+                "/usr/bin 755",
+                "/usr/bin/x 755",
+                "/usr/lib 755",
+                "/usr/lib/y 755",
+            ]
+        );
+    }
+
+    #[test]
+    fn i11_nothing_lands_on_something_else_unasked() {
+        let mut growing = Growing::new(base());
+        let message = |result: Result<(), Box<Diagnostic>>| result.unwrap_err().message;
+        assert!(message(growing.put(item("/bin/sh", false))).contains("the base has it already"));
+        assert!(message(growing.put(item("/bin", false))).contains("the base has it already"));
+        assert!(message(growing.put(item("/usr/bin", true))).contains("is a directory"));
+        assert!(message(growing.put(item("/usr/bin/sh/x", true))).contains("cannot be in the image"));
+        growing.put(item("/bin/sh", true)).unwrap();
+        growing.put(item("/a", false)).unwrap();
+        assert!(message(growing.put(item("/a", true))).contains("something else there already"));
+    }
+}

@@ -1,0 +1,371 @@
+//! The order in which a build's parts run: the only asynchronous code of the crate beside the
+//! reading of bases.
+//!
+//! Bases are resolved, the programs are compiled, and each platform's layers are written as soon
+//! as its own programs are there. Nothing becomes visible before all of them are.
+
+mod compile;
+mod deliver;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use oci_layout::document::ImageIndex;
+use oci_layout::layer::{Pool, Tree};
+use oci_layout::media_type::OCI_INDEX;
+use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
+use registry_client::Client;
+use tokio::task::spawn_blocking;
+
+use self::work::Work;
+use crate::base::{self, Base, BaseError, Source, embedded};
+use crate::build::{BuildOutcome, BuildRequest, Output};
+use crate::error::BuildError;
+use crate::event::{Event, Phase, Reporter};
+use crate::image::{CREATED, Finished};
+use crate::process::{Children, Environment};
+use crate::spec::annotation::index_annotations;
+use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
+use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
+use crate::target::{Libc, TargetPlatform};
+use crate::toolchain::Linkage;
+
+/// What all images of a build share.
+struct Shared {
+    env: Environment,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+    work: Work,
+    client: Client,
+    cache: Option<Cache>,
+    pool: Arc<Pool>,
+    /// Where new blobs go that no output of its own takes.
+    store: BlobStore,
+    /// A directory of mab's own for what compilers leave behind.
+    work_dir: PathBuf,
+    jobs: NonZeroUsize,
+    locked: bool,
+    offline: bool,
+    colour: bool,
+    rustc_wrapper: PathBuf,
+    epoch: Option<i64>,
+}
+
+/// See [`crate::build::build`].
+pub(crate) async fn run(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<BuildOutcome>, BuildError> {
+    let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
+    // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
+    let scratch = scratch_directory(cache.as_ref(), &request.env)?;
+    let store_at = scratch.path().join("blobs-of-this-build");
+    fs_err::create_dir_all(&store_at)?;
+    let work_dir = match &cache {
+        Some(cache) => cache.root().join("compile"),
+        None => scratch.path().join("compile"),
+    };
+    fs_err::create_dir_all(&work_dir)?;
+    let shared = Arc::new(Shared {
+        work: Work::new(Arc::clone(&reporter)),
+        children: Arc::clone(&children),
+        reporter,
+        client: client.clone(),
+        cache,
+        pool: Arc::new(Pool::new(request.jobs)?),
+        store: BlobStore::new(&store_at),
+        work_dir,
+        jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
+        env: request.env,
+        locked: request.locked,
+        offline: request.offline,
+        colour: request.colour,
+        rustc_wrapper: request.rustc_wrapper,
+        epoch: request.source_date_epoch,
+    });
+    let mut outcomes = Vec::new();
+    for spec in request.specs {
+        if request.outputs.contains(&Output::Push) && spec.image.is_none() {
+            return Err(BuildError::NoImage { file: spec.file.clone() });
+        }
+        let result = image(Arc::clone(&shared), Arc::new(spec), &request.outputs).await;
+        if children.interrupted() {
+            return Err(BuildError::Interrupted);
+        }
+        outcomes.push(result?);
+    }
+    Ok(outcomes)
+}
+
+fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
+    let root = root?;
+    match Cache::open(root) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            reporter.report(Event::Warning { message: format!("building without a cache: {error}{reason}") });
+            None
+        }
+    }
+}
+
+fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("mab-");
+    if let Some(cache) = cache
+        && let Ok(directory) = builder.tempdir_in(cache.root())
+    {
+        return Ok(directory);
+    }
+    let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
+    builder.tempdir_in(temporary)
+}
+
+/// One image: from its build file to where it goes.
+async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) -> Result<BuildOutcome, BuildError> {
+    let facts = {
+        let (shared, spec) = (Arc::clone(&shared), Arc::clone(&spec));
+        blocking(move || Ok(crate::facts::gather(&spec, &shared.env, &shared.children)?)).await?
+    };
+    let facts = Arc::new(facts);
+    let general = Variables { platform: None, facts: &facts };
+    let mut tags = Vec::new();
+    for tag in &spec.tags {
+        let tag = render_tag(tag, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    let created = match (&spec.created, shared.epoch) {
+        (Some(date), _) => render_date(date, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?.to_string(),
+        (None, Some(epoch)) => jiff::Timestamp::from_second(epoch).map_or(CREATED.to_owned(), |date| date.to_string()),
+        (None, None) => CREATED.to_owned(),
+    };
+    let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
+
+    let bases = Arc::new(bases(&shared, &spec).await?);
+    let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
+    let linkages: BTreeMap<TargetPlatform, Linkage> =
+        platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
+
+    // Layers go straight into the output where it is a layout.
+    let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
+        Some(at) => {
+            let at = at.clone().unwrap_or_else(|| crate::image_context(&spec).join("oci"));
+            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
+        }
+        None => None,
+    };
+    let store = layout.as_ref().map_or_else(|| shared.store.clone(), |layout| layout.store().clone());
+    let assembly = compile::Assembly {
+        spec: Arc::clone(&spec),
+        facts: Arc::clone(&facts),
+        bases: Arc::clone(&bases),
+        inferred: Arc::clone(&inferred),
+        created,
+        store: store.clone(),
+    };
+    let mut images = compile::programs_and_images(&shared, assembly, &linkages).await?;
+    images.sort_by_key(|image| image.platform);
+
+    let base_of_index = bases.of_index(&spec);
+    let added = crate::image::base_annotations(
+        base_of_index.and_then(|base| base.name.as_deref()),
+        base_of_index.map(|base| base.digest),
+        None,
+    );
+    let annotations = index_annotations(&spec, &inferred, &added, &general).map_err(|list| at_fault(&spec, list))?;
+    let manifests: Vec<Descriptor> = images.iter().map(|image| image.manifest.clone()).collect();
+    let index_bytes = bytes::Bytes::from(
+        oci_layout::json::to_bytes(&ImageIndex::new(manifests.clone(), annotations))
+            .map_err(|error| BuildError::Internal(error.to_string()))?,
+    );
+    let index = Descriptor::of(OCI_INDEX, &index_bytes);
+    let result = deliver::Delivery {
+        spec: &spec,
+        images: &images,
+        bases: &bases,
+        index: &index,
+        index_bytes,
+        tags: &tags,
+        store: &store,
+    };
+    let mut references = Vec::new();
+    for output in outputs {
+        if shared.children.interrupted() {
+            return Err(BuildError::Interrupted);
+        }
+        references.push(match (output, &layout) {
+            (Output::Push, _) => deliver::push(&shared, &result).await?,
+            (Output::Layout(_), Some(layout)) => deliver::to_layout(&shared, &result, layout).await?,
+            (Output::Layout(_), None) => return Err(BuildError::Internal("no layout was opened".to_owned())),
+        });
+    }
+    let tags = tags.iter().map(ToString::to_string).collect();
+    Ok(BuildOutcome { index, manifests, references, tags })
+}
+
+/// The bases of an image, by what the build file says.
+struct Bases(BTreeMap<BaseSource, Base>);
+
+impl Bases {
+    fn of(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Base> {
+        self.0.get(&spec.of(platform).base.of(platform).value)
+    }
+
+    fn tree(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Tree> {
+        Some(&self.of(spec, platform)?.platforms.get(&platform)?.tree)
+    }
+
+    /// The base that the whole image stands on, where it is one.
+    fn of_index(&self, spec: &BuildSpec) -> Option<&Base> {
+        let mut used = spec.platforms.iter().map(|platform| self.of(spec, platform.value));
+        let first = used.next()??;
+        used.all(|base| base.is_some_and(|base| std::ptr::eq(base, first))).then_some(first)
+    }
+}
+
+async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildError> {
+    let mut wanted: BTreeMap<&BaseSource, (Vec<TargetPlatform>, Option<Place>)> = BTreeMap::new();
+    for platform in &spec.platforms {
+        let base = spec.of(platform.value).base.of(platform.value);
+        wanted.entry(&base.value).or_insert_with(|| (Vec::new(), base.place)).0.push(platform.value);
+    }
+    let loads = wanted.into_iter().filter(|(source, _)| **source != BaseSource::Scratch).map(
+        |(source, (platforms, place))| async move {
+            let shown = shown(source);
+            let piece = shared.work.start(Phase::Resolve, None, format!("base {shown}"), None);
+            match base_of(shared, spec, source, &shown, &platforms).await {
+                Ok(base) => {
+                    piece.done(format!("{}, {} platforms", base.digest, base.platforms.len()));
+                    Ok((source.clone(), base))
+                }
+                Err(error) => {
+                    piece.failed();
+                    Err(base_fault(spec, shown, place, error))
+                }
+            }
+        },
+    );
+    Ok(Bases(try_join_all(loads).await?.into_iter().collect()))
+}
+
+fn shown(source: &BaseSource) -> String {
+    match source {
+        BaseSource::Scratch => "scratch".to_owned(),
+        BaseSource::Static => "static".to_owned(),
+        BaseSource::Registry(reference) => reference.to_string(),
+        BaseSource::Layout { directory, select } => {
+            let select = match select {
+                None => String::new(),
+                Some(LayoutSelect::Tag(tag)) => format!(":{tag}"),
+                Some(LayoutSelect::Digest(digest)) => format!("@{digest}"),
+            };
+            format!("oci:{}{select}", directory.display())
+        }
+    }
+}
+
+async fn base_of(
+    shared: &Arc<Shared>,
+    spec: &BuildSpec,
+    source: &BaseSource,
+    shown: &str,
+    platforms: &[TargetPlatform],
+) -> Result<Base, BaseError> {
+    let cache = shared.cache.as_ref();
+    match source {
+        BaseSource::Registry(reference) => {
+            let fetched = shared.client.manifest(&reference.repository, &reference.target()).await?;
+            // The name is the moving one where there is one, so that an image does not change when
+            // its base is pinned to what the tag names.
+            let name = match (&reference.tag, &reference.digest) {
+                (Some(tag), _) => reference.repository.tagged(tag.clone()).to_string(),
+                (None, Some(digest)) => reference.repository.at(*digest).to_string(),
+                (None, None) => reference.to_string(),
+            };
+            let repository = reference.repository.clone();
+            let source = Arc::new(Source::Registry { client: shared.client.clone(), repository });
+            base::resolve(shown.to_owned(), Some(name), source, fetched.descriptor, &fetched.bytes, platforms, cache)
+                .await
+        }
+        BaseSource::Layout { directory, select } => {
+            let layout = Layout::open(crate::image_context(spec).join(directory))?;
+            let selector = match select {
+                None => Selector::Only,
+                Some(LayoutSelect::Tag(tag)) => Selector::Name(tag),
+                Some(LayoutSelect::Digest(digest)) => Selector::Digest(*digest),
+            };
+            let mut root = layout.resolve(selector)?;
+            root.annotations.clear();
+            root.platform = None;
+            let (bytes, _) = layout.document(&root)?;
+            let source = Arc::new(Source::Layout(layout));
+            base::resolve(shown.to_owned(), None, source, root, &bytes, platforms, cache).await
+        }
+        BaseSource::Static => {
+            let made = {
+                let shared = Arc::clone(shared);
+                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.pool, &shared.store)).await
+            };
+            let image = made.unwrap_or_else(|error| Err(BaseError::embedded(error)))?;
+            let (root, bytes) = (image.index.descriptor().clone(), Arc::clone(image.index.bytes()));
+            let name = Some(embedded::NAME.to_owned());
+            base::resolve(shown.to_owned(), name, Arc::new(Source::Embedded(image)), root, &bytes, platforms, cache)
+                .await
+        }
+        BaseSource::Scratch => Err(BaseError::embedded("scratch is no image")),
+    }
+}
+
+/// A missing platform points at where the build file asks for it.
+fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseError) -> BuildError {
+    if let BaseError::NoPlatform { platform, .. } = &error {
+        let asked = spec.platforms.iter().find(|asked| asked.value == *platform).and_then(|asked| asked.place);
+        let mut diagnostic = Diagnostic::error("base-platform", error.to_string(), asked.or(place));
+        if asked.is_some() {
+            diagnostic = diagnostic.related(place, "the base");
+        }
+        let hint = "leave the platform out, or name another base for it: `base: {default: …, PLATFORM: …}`";
+        return at_fault(spec, vec![diagnostic.hint(hint)]);
+    }
+    BuildError::Base { base, source: error }
+}
+
+fn at_fault(spec: &BuildSpec, list: Vec<Diagnostic>) -> BuildError {
+    match Diagnostics::new(spec.sources.clone(), list) {
+        Some(diagnostics) => BuildError::Spec(Box::new(diagnostics)),
+        None => BuildError::Internal("an error without words".to_owned()),
+    }
+}
+
+/// How programs are linked, by what the base has.
+fn linkage(tree: Option<&Tree>) -> Linkage {
+    let Some(tree) = tree else { return Linkage::Static };
+    let mut gnu = false;
+    for (path, _) in tree.iter() {
+        match path.file_name() {
+            Some(name) if name.starts_with("ld-musl-") => return Linkage::Dynamic(Libc::Musl),
+            Some(name) if name.starts_with("ld-linux") || name.starts_with("ld64.so.") || name == "ld.so.1" => {
+                gnu = true
+            }
+            _ => {}
+        }
+    }
+    if gnu { Linkage::Dynamic(Libc::Gnu) } else { Linkage::Static }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(BuildError::Internal(error.to_string())),
+    }
+}

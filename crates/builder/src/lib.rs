@@ -4,6 +4,7 @@
 //! them comes in as a value, what happens goes out as an [`event::Event`]. It opens no connection
 //! of its own; `registry-client` does.
 
+#![allow(clippy::result_large_err, clippy::large_enum_variant, reason = "errors are rare, and bases few")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod base;

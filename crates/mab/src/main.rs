@@ -1,8 +1,38 @@
-//! The command line of mab.
+//! The command line of mab: the only place that prints, reads the environment or exits.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-#[cfg_attr(not(test), allow(dead_code, reason = "no command reads a build file yet"))]
+mod cli;
+mod commands;
 mod diagnostics;
+mod environment;
+mod errors;
+mod exit;
+mod progress;
+mod signals;
+mod text;
 
-fn main() {}
+use std::process::ExitCode;
+
+use builder::toolchain::rustc_wrapper;
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // cargo starts mab as its rustc wrapper: nothing else may happen before.
+    if let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) {
+        let manifest_directory = std::env::var_os("CARGO_MANIFEST_DIR");
+        let arguments = std::env::args_os().skip(1).collect();
+        let error = rustc_wrapper::run(arguments, &settings, manifest_directory.as_deref());
+        text::error_line(&format!("error: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::SUCCESS };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    ExitCode::from(commands::run(arguments))
+}

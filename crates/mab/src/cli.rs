@@ -1,0 +1,132 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use builder::target::TargetPlatform;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use registry_client::{Repository, Tag};
+
+/// Builds multi-platform container images from Rust and Go sources, without a container engine,
+/// without root, without emulation.
+#[derive(Parser, Debug)]
+#[command(name = "mab", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Build the images of build files, and push them or write them to an OCI layout
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Box<Build>),
+    /// Show what an image holds for each platform
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
+    /// Print the JSON Schema of the build file
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+const BUILD_EXAMPLES: &str = "Examples:
+  mab build                             build.yaml here, into the OCI layout ./oci
+  mab build --push                      to the repository that the build file names
+  mab build --platform linux/arm64      one platform only
+  mab build -o oci:out --tag v1         another layout, another tag
+
+Standard output has the result alone: the image's reference by digest.";
+
+const INSPECT_EXAMPLES: &str = "Examples:
+  mab inspect oci:oci
+  mab inspect registry.example.com/team/app:v1 --json";
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    /// Build file; `build.yaml` or `build.yml` by default. Several build several images
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Platforms in place of the build file's, such as linux/amd64,linux/arm/v7
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platforms: Vec<TargetPlatform>,
+    /// Tags in place of the build file's
+    #[arg(short, long = "tag", value_name = "TAG", value_delimiter = ',')]
+    pub(crate) tags: Vec<Tag>,
+    /// Repository in place of the build file's
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) image: Option<Repository>,
+    /// Push to the image's repository
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Where to write: oci:DIR. By default `oci` beside the build file, unless --push is given
+    #[arg(short, long, value_name = "oci:DIR", value_parser = layout)]
+    pub(crate) output: Option<PathBuf>,
+    /// Set a value of the build file, such as config.env.MODE=test
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Let settings through that run programs of their own
+    #[arg(long)]
+    pub(crate) allow_exec: bool,
+    /// Lock files of cargo and go must not change
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// cargo and go must not use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Jobs at once; all processors by default
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    /// How to show progress
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+    /// Say more
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// An image of a registry, or oci:DIR[:TAG|@DIGEST]
+    #[arg(value_name = "REF|oci:DIR")]
+    pub(crate) image: String,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// tty in a terminal, else plain
+    Auto,
+    /// Lines that change
+    Tty,
+    /// Lines that stay
+    Plain,
+    /// A JSON object for each event
+    Json,
+    /// Errors and warnings only
+    Quiet,
+}
+
+fn layout(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("oci:") {
+        Some("") => Err("the directory is missing: write oci:DIR".to_owned()),
+        Some(directory) => Ok(PathBuf::from(directory)),
+        None => Err("only an OCI layout can be written: write oci:DIR".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+}

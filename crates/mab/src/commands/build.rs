@@ -1,0 +1,215 @@
+//! `mab build`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use builder::build::{BuildRequest, Output, build};
+use builder::event::{Event, Reporter};
+use builder::process::{Children, Environment};
+use builder::spec::{BuildSpec, MAX_BYTES, Overrides, parse_bytes};
+use registry_client::config::Notices;
+use registry_client::{Client, Repository};
+
+use crate::cli::{Build, Progress};
+use crate::diagnostics::{Look, draw_all};
+use crate::{environment, errors, exit, progress, signals, text};
+
+/// What a build file is called where no `-f` says.
+const NAMES: [&str; 2] = ["build.yaml", "build.yml"];
+
+const SMALLEST: &str = "the smallest build file has four lines:
+
+    version: 1
+    binaries:
+      - rust: .
+        to: /app";
+
+pub(crate) fn run(arguments: &Build) -> u8 {
+    let env = environment::of_process();
+    let look = Look { width: environment::width(), colour: environment::colour() };
+    let specs = match specs(arguments, &env, look) {
+        Ok(specs) => specs,
+        Err(code) => return code,
+    };
+    let reporter = progress::reporter(arguments.progress, arguments.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            text::error_line(&errors::draw(&error, &[], look));
+            return exit::OTHER;
+        }
+    };
+    let code = runtime.block_on(go(arguments, env, specs, reporter, look));
+    // What is left, such as the reading of a file, need not be waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    code
+}
+
+async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter: Arc<dyn Reporter>, look: Look) -> u8 {
+    let client = match client(&env, &reporter) {
+        Ok(client) => client,
+        Err(error) => {
+            text::error_line(&errors::draw(&error, &[], look));
+            return exit::of_registry(&error);
+        }
+    };
+    let children = Arc::new(Children::new());
+    let interrupted = match signals::listen(Arc::clone(&children)) {
+        Ok(interrupted) => interrupted,
+        Err(error) => {
+            text::error_line(&errors::draw(&error, &[], look));
+            return exit::OTHER;
+        }
+    };
+    let mut outputs = Vec::new();
+    if arguments.push {
+        outputs.push(Output::Push);
+    }
+    if arguments.output.is_some() || !arguments.push {
+        outputs.push(Output::Layout(arguments.output.clone()));
+    }
+    let wrapper = match std::env::current_exe() {
+        Ok(path) => path,
+        Err(error) => {
+            text::error_line(&errors::draw(&error, &[], look));
+            return exit::OTHER;
+        }
+    };
+    let request = BuildRequest {
+        specs,
+        outputs,
+        cache: environment::cache_directory(&env),
+        jobs: jobs(arguments),
+        locked: arguments.locked,
+        offline: arguments.offline,
+        colour: look.colour && arguments.progress != Progress::Json,
+        rustc_wrapper: wrapper,
+        source_date_epoch: env.text("SOURCE_DATE_EPOCH").and_then(|text| text.trim().parse().ok()),
+        env,
+    };
+    let result = build(request, &client, children, reporter).await;
+    match result {
+        Ok(outcomes) => {
+            for reference in outcomes.iter().flat_map(|outcome| &outcome.references) {
+                if !text::result_line(reference) {
+                    break;
+                }
+            }
+            exit::SUCCESS
+        }
+        Err(error) => match interrupted.code() {
+            Some(code) => code,
+            None => {
+                errors::tell_build(&error, look);
+                exit::of_class(error.class())
+            }
+        },
+    }
+}
+
+fn client(env: &Environment, reporter: &Arc<dyn Reporter>) -> Result<Client, registry_client::Error> {
+    let (mut config, warnings) = environment::registries(env)?;
+    for message in warnings {
+        reporter.report(Event::Warning { message });
+    }
+    let reporter = Arc::clone(reporter);
+    config.notices = Notices::to(move |notice| {
+        let message = notice.to_string();
+        let event = if notice.is_warning() { Event::Warning { message } } else { Event::Note { message } };
+        reporter.report(event);
+    });
+    Client::new(config)
+}
+
+fn jobs(arguments: &Build) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    arguments.jobs.map_or_else(all, std::num::NonZeroUsize::get)
+}
+
+/// Reads the build files; what is wrong with them is told.
+fn specs(arguments: &Build, env: &Environment, look: Look) -> Result<Vec<BuildSpec>, u8> {
+    let files = match arguments.files.as_slice() {
+        [] => match NAMES.iter().map(Path::new).find(|name| name.exists()) {
+            Some(name) => vec![name.to_owned()],
+            None => {
+                let names = NAMES.join(" nor ");
+                text::error_line(&format!(
+                    "error: there is neither {names} in this directory\n\nhint: name the build file with -f; {SMALLEST}"
+                ));
+                return Err(exit::USAGE);
+            }
+        },
+        files => files.to_vec(),
+    };
+    let mut specs = Vec::new();
+    let mut failed = false;
+    for file in files {
+        let image = match image(arguments, env, &file) {
+            Ok(image) => image,
+            Err(message) => {
+                text::error_line(&format!("error: {message}"));
+                return Err(exit::USAGE);
+            }
+        };
+        let overrides = Overrides {
+            set: arguments.set.clone(),
+            platforms: arguments.platforms.clone(),
+            tags: arguments.tags.clone(),
+            image,
+            allow_exec: arguments.allow_exec,
+        };
+        match read(&file) {
+            Ok(bytes) => match parse_bytes(&file, &bytes, &overrides) {
+                Ok(spec) => specs.push(spec),
+                Err(diagnostics) => {
+                    text::error_line(draw_all(&diagnostics, look).trim_end());
+                    failed = true;
+                }
+            },
+            Err(error) => {
+                let error = text::tame(&error.to_string());
+                text::error_line(&format!("error: cannot read the build file {}: {error}", file.display()));
+                failed = true;
+            }
+        }
+    }
+    if failed { Err(exit::USAGE) } else { Ok(specs) }
+}
+
+/// A little more than a build file may have: that it is too long is told by who reads it.
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(file)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `--image`, else `MAB_REPO` with the last part of the build file's own image name.
+fn image(arguments: &Build, env: &Environment, file: &Path) -> Result<Option<Repository>, String> {
+    if arguments.image.is_some() {
+        return Ok(arguments.image.clone());
+    }
+    let Some(prefix) = env.text("MAB_REPO").map(|text| text.trim_end_matches('/')).filter(|text| !text.is_empty())
+    else {
+        return Ok(None);
+    };
+    let overrides = Overrides { allow_exec: true, ..Overrides::default() };
+    let own = read(file).ok().and_then(|bytes| parse_bytes(file, &bytes, &overrides).ok()).and_then(|spec| spec.image);
+    let name = match own {
+        Some(image) => image.value.path().rsplit('/').next().unwrap_or_default().to_owned(),
+        None => directory_name(file),
+    };
+    let text = format!("{prefix}/{name}");
+    text.parse().map(Some).map_err(|error| format!("MAB_REPO makes the image name {text}: {error}"))
+}
+
+fn directory_name(file: &Path) -> String {
+    let directory =
+        std::path::absolute(file).ok().and_then(|path| path.parent().map(PathBuf::from)).unwrap_or_default();
+    directory.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
+}

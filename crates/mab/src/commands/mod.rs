@@ -1,0 +1,28 @@
+//! The commands: each a function from what was typed to an exit code.
+
+mod build;
+mod inspect;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Arguments, Command};
+use crate::{exit, text};
+
+/// Runs a command.
+pub(crate) fn run(arguments: Arguments) -> u8 {
+    match arguments.command {
+        Command::Build(build) => build::run(&build),
+        Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Schema => {
+            let schema = builder::spec::schema::json_schema();
+            text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());
+            exit::SUCCESS
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "mab", &mut script);
+            text::result_line(&String::from_utf8_lossy(&script));
+            exit::SUCCESS
+        }
+    }
+}

@@ -134,9 +134,14 @@ impl FromStr for Registry {
             if !host.split('.').all(is_host_label) {
                 return Err(error());
             }
-            // A number in the last place must be an IPv4 address, or URLs would change it.
-            let last = host.rsplit('.').next().unwrap_or_default();
-            if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<std::net::Ipv4Addr>().is_err() {
+            // A number in the last place, in hexadecimal too, makes URLs read the whole as an IPv4
+            // address: then it must be one, written as they are (URL standard, "ends in a number").
+            let last = host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+            let is_number = match last.strip_prefix("0x") {
+                Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+                None => last.bytes().all(|b| b.is_ascii_digit()),
+            };
+            if is_number && host.parse::<std::net::Ipv4Addr>().is_err() {
                 return Err(error());
             }
             (host.to_ascii_lowercase(), port)
@@ -462,6 +467,8 @@ mod tests {
         fails("[::1]x/a", "not a registry");
         fails("-r.example/a", "not a registry");
         fails("1.2.3/a", "not a registry");
+        fails("1.0x7f/a", "not a registry");
+        fails("0XA9FEA9FE:80/a", "not a registry");
         fails(&format!("r.example/{}", "a/".repeat(200)), "more than 255");
     }
 

@@ -176,6 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn i07_sizes_over_8_gib_are_read_back() {
+        use crate::layer::read::{Limits, TarReader};
+        use crate::layer::{Content, Entry, EntryKind};
+        let content = |size| EntryKind::File(Content::File { path: "/none".into(), size });
+        for size in [LONG_MAX, LONG_MAX + 1, 9 << 30, 1 << 40] {
+            let mut tar = Vec::new();
+            append(&mut tar, &Entry::new("/big".parse().unwrap(), content(size), 0o644), size, 1);
+            assert_eq!(tar.len() > BLOCK, size > LONG_MAX, "PAX only where needed");
+            for tar in [&tar[..], &plain("big", b'0', 0o644, size)] {
+                let entry = TarReader::new(tar, &Limits::default()).next_entry().unwrap().unwrap();
+                assert_eq!((entry.size, &entry.path[..]), (size, &b"big"[..]));
+                let other = tar::Archive::new(tar).entries().unwrap().next().unwrap().unwrap().size();
+                assert_eq!(other, size);
+            }
+        }
+    }
+
+    #[test]
     fn the_length_of_a_record_counts_itself() {
         for (value, expect) in [(1, "9 path="), (2, "11 path="), (90, "99 path="), (91, "101 path=")] {
             let mut out = Vec::new();

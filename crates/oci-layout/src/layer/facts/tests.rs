@@ -102,6 +102,46 @@ fn a_directory_of_an_upper_layer_replaces_a_link_below() {
 }
 
 #[test]
+fn i09_names_that_are_not_utf8_are_left_out_and_counted() {
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes()[..3].copy_from_slice(b"a\xff\0");
+    header.set_size(0);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend(tar(&[("b", F, "1")]));
+    let (facts, _) = LayerFacts::scan(&bytes[..], Compression::None, &Limits::default()).unwrap();
+    assert_eq!((facts.entries.len(), facts.left_out), (1, 1));
+}
+
+#[test]
+fn i12_many_entries_take_linear_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = BlobStore::new(directory.path());
+    let pool = Pool::new(2).unwrap();
+    let run = |count: usize| {
+        let entries: Vec<Entry> = (0..count)
+            .map(|number| {
+                let path = path(&format!("/d{}/f{number}", number / 100));
+                Entry::new(path, EntryKind::File(Content::Bytes(Arc::from(&b"x"[..]))), 0o644)
+            })
+            .collect();
+        let best = (0..3).map(|_| {
+            let began = std::time::Instant::now();
+            let layer = write_layer(&entries, &LayerOptions::default(), &pool, &store).unwrap();
+            let blob = store.open_verified(&layer.descriptor).unwrap();
+            let (facts, _) = LayerFacts::scan(blob, Compression::Gzip, &Limits::default()).unwrap();
+            let tree = Tree::of([&facts]);
+            assert!(tree.len() > count);
+            began.elapsed()
+        });
+        best.min().unwrap().as_secs_f64() / count as f64
+    };
+    let (few, many) = (run(2_000), run(50_000));
+    // Far from quadratic, which would be 25; the machine may be busy.
+    assert!(many < 6.0 * few, "{few} s an entry of 2,000, {many} s of 50,000");
+}
+
+#[test]
 fn hard_links_are_the_file_that_they_name() {
     let layers = [facts(&[("etc/group", F, "g:x:1:"), ("x", H, "etc/group"), ("y", H, "absent")])];
     let tree = Tree::of(&layers);

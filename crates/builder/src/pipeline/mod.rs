@@ -157,7 +157,7 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     // Layers go straight into the output where it is a layout.
     let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
         Some(at) => {
-            let at = at.clone().unwrap_or_else(|| crate::image_context(&spec).join("oci"));
+            let at = at.clone().unwrap_or_else(|| beside(&spec, "oci"));
             Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
         }
         None => None,
@@ -367,5 +367,13 @@ async fn blocking<T: Send + 'static>(
     match spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(BuildError::Internal(error.to_string())),
+    }
+}
+
+/// A path beside the build file, as short as it can be said.
+fn beside(spec: &BuildSpec, name: &str) -> PathBuf {
+    match crate::image_context(spec) {
+        here if here == Path::new(".") => PathBuf::from(name),
+        directory => directory.join(name),
     }
 }

@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# What goes wrong says what, why and what to do, with its exit code, and leaves
+# the old result as it was.
+# needs: bases go rust crane htpasswd
+
+fresh() {
+    user_copy "$MAB_ROOT/examples/go" "$T/go"
+    cd "$T/go"
+}
+
+test_no_build_file() {
+    run_exit 2 as_user mab build
+    assert_contains "$ERR" "neither build.yaml nor build.yml"
+    run_exit 2 as_user mab build -f nowhere.yaml
+    assert_contains "$ERR" nowhere.yaml
+}
+
+test_an_unknown_key_has_its_place_and_the_nearest() {
+    printf 'version: 1\nbinarys:\n  - go: .\n    to: /x\n' >build.yaml
+    run_exit 2 as_user mab build
+    assert_contains "$ERR" "build.yaml:2:1"
+    assert_contains "$ERR" binaries
+}
+
+test_a_base_without_the_platform_says_what_it_has() {
+    fresh
+    run_exit 2 as_user mab build -f build.debian.yaml --platform linux/riscv64
+    assert_contains "$ERR" "linux/riscv64"
+    assert_contains "$ERR" "linux/s390x"
+}
+
+test_a_base_that_is_not_there() {
+    fresh
+    run_exit 5 as_user mab build -f build.debian.yaml --set base=localhost:5000/base/none:x
+    assert_contains "$ERR" "localhost:5000/base/none"
+    run_exit 5 as_user timeout 100 mab build -f build.debian.yaml --set base=localhost:1/base/none:x
+    assert_contains "$ERR" "localhost:1"
+}
+
+test_a_registry_that_wants_credentials() {
+    fresh
+    start_registry closed --user me:secret
+    run_exit 6 as_user mab build -f build.debian.yaml --push --image "$REGISTRY/x/y"
+    assert_contains "$ERR" "$REGISTRY"
+    local auth
+    auth=$(printf me:wrong | base64)
+    run_exit 6 as_user DOCKER_AUTH_CONFIG="{\"auths\":{\"$REGISTRY\":{\"auth\":\"$auth\"}}}" \
+        mab build -f build.debian.yaml --push --image "$REGISTRY/x/y"
+    assert_lacks "$ERR$OUT" "$auth"
+    auth=$(printf me:secret | base64)
+    run_ok as_user DOCKER_AUTH_CONFIG="{\"auths\":{\"$REGISTRY\":{\"auth\":\"$auth\"}}}" \
+        mab build -f build.debian.yaml --push --image "$REGISTRY/x/y" --progress quiet
+}
+
+test_missing_tools_are_told_at_once() {
+    user_copy "$MAB_ROOT/examples/both" "$T/both"
+    cd "$T/both"
+    run_exit 3 as_user PATH=/usr/bin-that-is-not-there "$MAB" build
+    assert_contains "$ERR" cargo
+    assert_contains "$ERR" "go"
+}
+
+test_a_program_that_does_not_compile() {
+    fresh
+    run_ok as_user mab build --progress quiet --platform linux/amd64
+    local old
+    old=$(sha256sum <oci/index.json)
+    echo 'func broken( {' >>main.go
+    run_exit 3 as_user mab build --platform linux/amd64
+    assert_contains "$ERR" "main.go"
+    assert_equal "$(sha256sum <oci/index.json)" "$old"
+}
+
+test_a_file_for_another_architecture_is_refused() {
+    fresh
+    run as_user GOARCH=arm64 CGO_ENABLED=0 go build -o helper .
+    printf 'version: 1\nplatforms: [linux/amd64]\nbinaries:\n  - {file: helper, to: /helper}\n' >build.yaml
+    run_exit 4 as_user mab build
+    assert_contains "$ERR" "/helper for linux/amd64"
+    assert_no_path oci/index.json
+    echo text >helper
+    run_exit 4 as_user mab build
+    assert_contains "$ERR" "not a Linux program"
+}
+
+test_a_destination_outside_the_image() {
+    printf 'version: 1\nbinaries:\n  - {go: ., to: ../x}\n' >build.yaml
+    run_exit 2 as_user mab build
+    assert_contains "$ERR" "build.yaml:3"
+}
+
+test_an_interrupt_leaves_the_old_layout() {
+    fresh
+    run_ok as_user mab build --progress quiet --platform linux/amd64
+    local old
+    old=$(sha256sum <oci/index.json)
+    echo '// changed' >>main.go
+    run_exit 130 as_user timeout --signal INT 0.3 sh -c 'exec mab build --set config.env.X=1'
+    assert_equal "$(sha256sum <oci/index.json)" "$old"
+}

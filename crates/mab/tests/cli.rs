@@ -78,3 +78,37 @@ fn version_schema_and_completions_go_to_standard_output() {
         assert!(out.contains(says), "{out}");
     }
 }
+
+#[test]
+fn a_date_that_is_none_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("build.yaml"),
+        "version: 1\nbase: scratch\nfiles: [{from: build.yaml, to: /x}]\n",
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mab"));
+    command.env_clear().env("HOME", directory.path()).current_dir(directory.path()).arg("build");
+    let output = command.env("SOURCE_DATE_EPOCH", "yesterday").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("SOURCE_DATE_EPOCH is `yesterday`"));
+}
+
+#[test]
+fn files_become_an_image_that_can_be_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    std::fs::write(directory.join("hello"), "hi").unwrap();
+    let text = "version: 1\nbase: scratch\nfiles: [{from: hello, to: /srv/hello}]\nconfig: {user: \"7:8\"}\n";
+    std::fs::write(directory.join("build.yaml"), text).unwrap();
+    let (code, first, err) = mab(directory, &["build"]);
+    assert_eq!(code, 0, "{err}");
+    let (_, again, _) = mab(directory, &["build"]);
+    assert_eq!(first, again);
+    assert!(Layout::open(directory.join("oci")).unwrap().verify().is_empty());
+    let (code, out, err) = mab(directory, &["inspect", "oci:oci"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("linux/amd64") && out.contains("linux/arm64") && out.contains("none"), "{out}");
+    let (_, json, _) = mab(directory, &["inspect", "oci:oci:latest", "--json"]);
+    assert!(json.contains("\"platform\": \"linux/arm64\""), "{json}");
+}

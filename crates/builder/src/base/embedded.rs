@@ -133,3 +133,28 @@ pub fn certificates() -> String {
     }
     pem
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every image on `static` changes when this does: say so in the changelog.
+    #[test]
+    fn its_digest_is_known_whatever_the_number_of_threads() {
+        for threads in [1, 3] {
+            let directory = tempfile::tempdir().unwrap();
+            let image = EmbeddedImage::new(&Pool::new(threads).unwrap(), &BlobStore::new(directory.path())).unwrap();
+            let digest = image.index.descriptor().digest.to_string();
+            assert_eq!(digest, "sha256:a130df548a9816912dc14e94ee05e31356f7dd466b754da7bbb66c478071f108");
+            let layer = image.layer.descriptor.digest;
+            assert!(image.blob(&layer).is_some() && image.document(&layer).is_none());
+        }
+    }
+
+    #[test]
+    fn certificates_are_pem() {
+        let pem = certificates();
+        assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n") && pem.ends_with("-----END CERTIFICATE-----\n"));
+        assert!(pem.lines().all(|line| line.len() <= 64));
+    }
+}

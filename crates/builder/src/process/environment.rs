@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_taken_out_and_the_rest_stays() {
+    fn x05_credentials_are_taken_out_and_the_rest_stays() {
         let env = environment(&[
             ("DOCKER_AUTH_CONFIG", "{}"),
             ("REGISTRY_AUTH_FILE", "/a"),

@@ -76,6 +76,19 @@ async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter
             return exit::OTHER;
         }
     };
+    let source_date_epoch = match env.text("SOURCE_DATE_EPOCH").map(str::trim).filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => match text.parse::<i64>().ok().filter(|seconds| *seconds >= 0) {
+            Some(seconds) => Some(seconds),
+            None => {
+                text::error_line(&format!(
+                    "error: SOURCE_DATE_EPOCH is `{}`, not a number of seconds since 1970",
+                    text::tame(text)
+                ));
+                return exit::USAGE;
+            }
+        },
+    };
     let request = BuildRequest {
         specs,
         outputs,
@@ -85,7 +98,7 @@ async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter
         offline: arguments.offline,
         colour: look.colour && arguments.progress != Progress::Json,
         rustc_wrapper: wrapper,
-        source_date_epoch: env.text("SOURCE_DATE_EPOCH").and_then(|text| text.trim().parse().ok()),
+        source_date_epoch,
         env,
     };
     let result = build(request, &client, children, reporter).await;

@@ -1,7 +1,7 @@
 //! Which manifest of an index a platform's image stands on.
 
 use oci_layout::document::ImageIndex;
-use oci_layout::{Descriptor, Platform};
+use oci_layout::{Descriptor, MediaType, Platform};
 
 /// The entry for `wanted`: the first that is the same platform, then whatever else can carry it
 /// (see [`Platform::base_candidates`]). Attestations and other artifacts are never taken.
@@ -26,7 +26,10 @@ pub fn available(index: &ImageIndex) -> Vec<String> {
 fn runnable(index: &ImageIndex) -> impl Iterator<Item = (&Descriptor, &Platform)> {
     index.manifests.iter().filter_map(|descriptor| {
         let platform = descriptor.platform.as_ref()?;
-        let is_image = descriptor.media_type.is_manifest() && descriptor.artifact_type.is_none();
+        // Some tools repeat the config's type as the artifact's; an image stays one.
+        let artifact = descriptor.artifact_type.as_deref().filter(|kind| !kind.is_empty());
+        let is_artifact = artifact.is_some_and(|kind| !MediaType::from(kind).is_image_config());
+        let is_image = descriptor.media_type.is_manifest() && !is_artifact;
         (is_image && !platform.is_unknown()).then_some((descriptor, platform))
     })
 }
@@ -92,5 +95,8 @@ mod tests {
         let mut artifact = index(&["linux/amd64"]);
         artifact.manifests[0].artifact_type = Some("application/x".to_owned());
         assert!(select(&artifact, &"linux/amd64".parse().unwrap()).is_none());
+        // crane writes this for every image.
+        artifact.manifests[0].artifact_type = Some("application/vnd.oci.image.config.v1+json".to_owned());
+        assert!(select(&artifact, &"linux/amd64".parse().unwrap()).is_some());
     }
 }

@@ -79,11 +79,13 @@ pub(super) async fn programs_and_images(
             }
             Some(Ok(Err(error))) => {
                 // The other compilers have nothing left to work for.
-                let children = Arc::clone(&shared.children);
-                let was = children.interrupted();
-                let _ = spawn_blocking(move || children.interrupt(std::time::Duration::from_secs(2))).await;
+                if !shared.children.interrupted() {
+                    shared.failed.store(true, Ordering::SeqCst);
+                    let children = Arc::clone(&shared.children);
+                    let _ = spawn_blocking(move || children.interrupt(Duration::from_secs(2))).await;
+                }
                 while tasks.join_next().await.is_some() {}
-                return Err(if was { BuildError::Interrupted } else { error });
+                return Err(error);
             }
             Some(Err(error)) => return Err(BuildError::Internal(error.to_string())),
         }
@@ -188,6 +190,9 @@ async fn survey(shared: &Arc<Shared>, requests: Vec<CompileRequest>) -> Result<V
 async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, BuildError> {
     let shared = Arc::clone(shared);
     blocking(move || {
+        if shared.children.interrupted() {
+            return Err(BuildError::Interrupted);
+        }
         let platforms = unit.platforms();
         let only = if platforms.len() == 1 { platforms.first().copied() } else { None };
         let piece = shared.work.start(Phase::Compile, only, unit.describe(), None);

@@ -2,7 +2,7 @@
 //! last: the tags of a repository, `index.json` of a layout.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -107,7 +107,7 @@ pub(super) async fn to_layout(
         documents.extend([finished.config_bytes.clone(), finished.manifest_bytes.clone()]);
     }
     documents.push(result.index_bytes.clone());
-    if shared.children.interrupted() {
+    if shared.interrupted() {
         return Err(BuildError::Interrupted);
     }
     let (layout, index) = (layout.clone(), result.index.clone());
@@ -128,14 +128,14 @@ pub(super) async fn to_layout(
     Ok(format!("oci:{root}@{}", result.index.digest))
 }
 
-/// Ends early when the user has had enough: what is in flight is dropped.
+/// Stops between two steps, or in the middle of one, when the user has had enough.
 async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return Ok(done),
-            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {
-                if shared.children.interrupted() {
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if shared.interrupted() {
                     return Err(BuildError::Interrupted);
                 }
             }

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::ImageIndex;
@@ -53,7 +55,19 @@ struct Shared {
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
+    /// A part has failed, and the children are ended because of that.
+    failed: AtomicBool,
 }
+
+impl Shared {
+    /// The user has had enough.
+    fn interrupted(&self) -> bool {
+        self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
+    }
+}
+
+/// How long what is under way may take to end by itself after an interrupt.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// See [`crate::build::build`].
 pub(crate) async fn run(
@@ -74,7 +88,7 @@ pub(crate) async fn run(
     fs_err::create_dir_all(&work_dir)?;
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
-        children: Arc::clone(&children),
+        children,
         reporter,
         client: client.clone(),
         cache,
@@ -88,19 +102,41 @@ pub(crate) async fn run(
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
+        failed: AtomicBool::new(false),
     });
     let mut outcomes = Vec::new();
     for spec in request.specs {
         if request.outputs.contains(&Output::Push) && spec.image.is_none() {
             return Err(BuildError::NoImage { file: spec.file.clone() });
         }
-        let result = image(Arc::clone(&shared), Arc::new(spec), &request.outputs).await;
-        if children.interrupted() {
-            return Err(BuildError::Interrupted);
-        }
-        outcomes.push(result?);
+        let work = image(Arc::clone(&shared), Arc::new(spec), &request.outputs);
+        outcomes.push(until_interrupted(&shared, work).await?);
     }
     Ok(outcomes)
+}
+
+/// Ends early when the user has had enough: what is in flight is dropped.
+async fn until_interrupted<T>(
+    shared: &Shared,
+    work: impl Future<Output = Result<T, BuildError>>,
+) -> Result<T, BuildError> {
+    let mut work = std::pin::pin!(work);
+    let watch = async {
+        while !shared.interrupted() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        result = &mut work => match result {
+            Err(_) if shared.interrupted() => Err(BuildError::Interrupted),
+            result => result,
+        },
+        () = watch => {
+            // Compilers are ended by now or soon; their threads are waited for, so that nothing is left.
+            let _ = tokio::time::timeout(GRACE, work).await;
+            Err(BuildError::Interrupted)
+        }
+    }
 }
 
 fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
@@ -198,7 +234,7 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     };
     let mut references = Vec::new();
     for output in outputs {
-        if shared.children.interrupted() {
+        if shared.interrupted() {
             return Err(BuildError::Interrupted);
         }
         references.push(match (output, &layout) {

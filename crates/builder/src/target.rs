@@ -337,6 +337,34 @@ mod tests {
         assert!(platforms.windows(2).all(|pair| pair[0].index_order(&pair[1]).is_lt()));
     }
 
+    /// The table as the documentation has it.
+    fn page() -> String {
+        let mut page = "# Platforms\n\nMade from `crates/builder/src/target.rs`: `MAB_WRITE_DOCS=1 cargo test -p builder the_platforms_page` writes it anew.\n\n| platform | Rust, glibc | Rust, musl | Go | cross compiler (Debian) |\n| --- | --- | --- | --- | --- |\n".to_owned();
+        for row in TARGETS {
+            let tier = |target: &str| if row.tier_three.contains(&target) { " (no std from rustup)" } else { "" };
+            let musl = row.rust_musl.map_or("none".to_owned(), |target| format!("{target}{}", tier(target)));
+            let level = row.go_level.map_or(String::new(), |(name, value)| format!(", {name}={value}"));
+            page.push_str(&format!(
+                "| {} | {}{} | {musl} | {}{level} | {} |\n",
+                row.platform,
+                row.rust_gnu,
+                tier(row.rust_gnu),
+                row.goarch,
+                row.gcc_package
+            ));
+        }
+        page
+    }
+
+    #[test]
+    fn the_platforms_page_is_not_stale() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/platforms.md");
+        if std::env::var_os("MAB_WRITE_DOCS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page());
+    }
+
     #[test]
     fn unknown_platforms_list_the_known() {
         let error = "linux/sparc64".parse::<TargetPlatform>().unwrap_err().to_string();

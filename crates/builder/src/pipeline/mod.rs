@@ -279,7 +279,12 @@ async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildErr
             let piece = shared.work.start(Phase::Resolve, None, format!("base {shown}"), None);
             match base_of(shared, spec, source, &shown, &platforms).await {
                 Ok(base) => {
-                    piece.done(format!("{}, {} platforms", base.digest, base.platforms.len()));
+                    let count = base.platforms.len();
+                    piece.done(format!(
+                        "{}, {count} platform{}",
+                        base.digest.short(),
+                        if count == 1 { "" } else { "s" }
+                    ));
                     Ok((source.clone(), base))
                 }
                 Err(error) => {

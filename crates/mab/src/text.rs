@@ -36,6 +36,18 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Rows with their cells under each other, two blanks between; control characters are tamed.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| std::array::from_fn(|column| tame(&row[column]))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +63,10 @@ mod tests {
             [size(999), size(1_500), size(17_000_000), size(2_500_000_000)],
             ["999 B", "1.5 kB", "17.0 MB", "2.50 GB"]
         );
+    }
+    #[test]
+    fn columns_stand_under_each_other() {
+        let rows = [["A", "LONG"], ["arm\u{1b}", "x"]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), ["A          LONG", "arm\\u{1b}  x"]);
     }
 }

@@ -112,3 +112,19 @@ fn files_become_an_image_that_can_be_shown() {
     let (_, json, _) = mab(directory, &["inspect", "oci:oci:latest", "--json"]);
     assert!(json.contains("\"platform\": \"linux/arm64\""), "{json}");
 }
+
+#[test]
+fn platforms_without_a_compiler_names_what_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, out, err) = mab(directory.path(), &["platforms"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("no Rust, no Go\n"), "{out}");
+    assert!(out.lines().any(|line| line.split_whitespace().eq(["linux/arm/v7", "-", "-", "-", "-", "-"])), "{out}");
+    let (code, out, _) = mab(directory.path(), &["platforms", "--json"]);
+    assert_eq!(code, 0);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["go"], serde_json::Value::Null);
+    let s390x = found["platforms"].as_array().unwrap().iter().find(|row| row["platform"] == "linux/s390x").unwrap();
+    assert_eq!(s390x["rustGlibc"]["available"], false);
+    assert!(s390x["rustGlibc"]["missing"][0]["what"].as_str().unwrap().contains("PATH"), "{s390x}");
+}

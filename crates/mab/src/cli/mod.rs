@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod platforms;
+
 use std::path::PathBuf;
 
 use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
+
+pub(crate) use platforms::Platforms;
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -23,6 +27,9 @@ pub(crate) enum Command {
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
+    /// Show what this machine can build for each platform, and what is missing
+    #[command(after_help = platforms::EXAMPLES)]
+    Platforms(Platforms),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell

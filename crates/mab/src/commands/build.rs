@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use builder::build::{BuildRequest, Output, build};
-use builder::event::{Event, Reporter};
+use builder::event::Reporter;
 use builder::process::{Children, Environment};
 use builder::spec::{BuildSpec, MAX_BYTES, Overrides, parse_bytes};
-use registry_client::config::Notices;
-use registry_client::{Client, Repository};
+use registry_client::Repository;
 
+use super::session::Session;
 use crate::cli::{Build, Progress};
 use crate::diagnostics::{Look, draw_all};
 use crate::{environment, errors, exit, progress, signals, text};
@@ -25,42 +25,26 @@ const SMALLEST: &str = "the smallest build file has four lines:
         to: /app";
 
 pub(crate) fn run(arguments: &Build) -> u8 {
-    let env = environment::of_process();
-    let look = Look { width: environment::width(), colour: environment::colour() };
-    let specs = match specs(arguments, &env, look) {
+    let session = Session::new();
+    let specs = match specs(arguments, &session.env, session.look) {
         Ok(specs) => specs,
         Err(code) => return code,
     };
     let reporter = progress::reporter(arguments.progress, arguments.verbose);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            text::error_line(&errors::draw(&error, &[], look));
-            return exit::OTHER;
-        }
-    };
-    let code = runtime.block_on(go(arguments, env, specs, reporter, look));
-    // What is left, such as the reading of a file, need not be waited for.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    code
+    session.block_on(go(arguments, &session, specs, reporter))
 }
 
-async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter: Arc<dyn Reporter>, look: Look) -> u8 {
-    let client = match client(&env, &reporter) {
+async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporter: Arc<dyn Reporter>) -> u8 {
+    let Session { env, look } = session;
+    let (env, look) = (env.clone(), *look);
+    let client = match session.client(&reporter) {
         Ok(client) => client,
-        Err(error) => {
-            text::error_line(&errors::draw(&error, &[], look));
-            return exit::of_registry(&error);
-        }
+        Err(code) => return code,
     };
     let children = Arc::new(Children::new());
     let interrupted = match signals::listen(Arc::clone(&children)) {
         Ok(interrupted) => interrupted,
-        Err(error) => {
-            text::error_line(&errors::draw(&error, &[], look));
-            return exit::OTHER;
-        }
+        Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
     let mut outputs = Vec::new();
     if arguments.push {
@@ -71,10 +55,7 @@ async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter
     }
     let wrapper = match std::env::current_exe() {
         Ok(path) => path,
-        Err(error) => {
-            text::error_line(&errors::draw(&error, &[], look));
-            return exit::OTHER;
-        }
+        Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
     let source_date_epoch = match env.text("SOURCE_DATE_EPOCH").map(str::trim).filter(|text| !text.is_empty()) {
         None => None,
@@ -119,20 +100,6 @@ async fn go(arguments: &Build, env: Environment, specs: Vec<BuildSpec>, reporter
             }
         },
     }
-}
-
-fn client(env: &Environment, reporter: &Arc<dyn Reporter>) -> Result<Client, registry_client::Error> {
-    let (mut config, warnings) = environment::registries(env)?;
-    for message in warnings {
-        reporter.report(Event::Warning { message });
-    }
-    let reporter = Arc::clone(reporter);
-    config.notices = Notices::to(move |notice| {
-        let message = notice.to_string();
-        let event = if notice.is_warning() { Event::Warning { message } } else { Event::Note { message } };
-        reporter.report(event);
-    });
-    Client::new(config)
 }
 
 fn jobs(arguments: &Build) -> usize {

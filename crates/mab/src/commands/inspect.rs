@@ -197,23 +197,17 @@ fn table(shown: &Shown) -> Vec<String> {
     let base = |row: &Row| {
         let digest = row.base_digest.as_deref().map(|digest| digest.chars().take(19).collect::<String>());
         match (&row.base_name, digest) {
-            (Some(name), Some(digest)) => format!("{}@{digest}", text::tame(name)),
+            (Some(name), Some(digest)) => format!("{name}@{digest}"),
             (None, Some(digest)) => digest,
             _ => "none".to_owned(),
         }
     };
-    let head = ["PLATFORM", "SIZE", "LAYERS", "DIGEST", "BASE"].map(str::to_owned);
-    let mut cells = vec![head];
+    let mut cells = vec![["PLATFORM", "SIZE", "LAYERS", "DIGEST", "BASE"].map(str::to_owned)];
     for row in &shown.platforms {
-        let layers = row.layers.to_string();
-        cells.push([text::tame(&row.platform), text::size(row.size), layers, row.digest.clone(), base(row)]);
+        let (size, layers) = (text::size(row.size), row.layers.to_string());
+        cells.push([row.platform.clone(), size, layers, row.digest.clone(), base(row)]);
     }
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..5).map(width).collect();
     let mut lines = vec![format!("{} {}", text::tame(&shown.image), shown.digest), String::new()];
-    for row in &cells {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        lines.push(padded.join("  ").trim_end().to_owned());
-    }
+    lines.extend(text::columns(&cells));
     lines
 }

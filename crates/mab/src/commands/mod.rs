@@ -2,6 +2,8 @@
 
 mod build;
 mod inspect;
+mod platforms;
+mod session;
 
 use clap::CommandFactory as _;
 
@@ -13,6 +15,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

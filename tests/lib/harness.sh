@@ -87,6 +87,25 @@ run_docs() {
     [[ -n $found ]] || printf 'note    docs: tests/docs/ holds no checks\n'
 }
 
+# The examples as their readers find them: with the oldest Rust that they promise.
+run_examples() {
+    local directory word
+    for word in rust go; do
+        need "$word" && continue
+        if [[ -n $NEED_REASON ]]; then part_skipped examples "$NEED_REASON"; else part_failed examples 0.0 "$NEED_BROKEN"; fi
+        return 0
+    done
+    local cargo
+    cargo=$(rust_prefix)/bin/cargo
+    for directory in rust both/server; do
+        run_step "examples/$directory" "$cargo" test --locked --manifest-path "examples/$directory/Cargo.toml" \
+            --target-dir "examples/$directory/target"
+    done
+    for directory in go both/query; do
+        run_step "examples/$directory" go test -C "examples/$directory" -mod=readonly ./...
+    done
+}
+
 # --- end-to-end tests -------------------------------------------------------
 
 # e2e_needs FILE: the words of its "# needs:" lines.

@@ -2,6 +2,7 @@
 
 mod build;
 mod inspect;
+mod lock;
 mod platforms;
 mod session;
 
@@ -15,6 +16,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();

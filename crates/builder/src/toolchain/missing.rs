@@ -150,7 +150,15 @@ pub(super) struct Lacks {
 
 impl Lacks {
     pub(super) fn add(&mut self, lack: Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform) {
-        match self.found.iter_mut().find(|(known, of, _)| *known == lack && of.as_ref() == toolchain) {
+        // Of a compiler for hard-float ARM there are two kinds under one name: what brings the one
+        // for ARMv7 does not help ARMv6.
+        let is_armv6 = |platform: TargetPlatform| platform.target().platform == "linux/arm/v6";
+        let same = |platforms: &[TargetPlatform]| platforms.first().copied().is_some_and(is_armv6) == is_armv6(platform);
+        let known = self
+            .found
+            .iter_mut()
+            .find(|(known, of, platforms)| *known == lack && of.as_ref() == toolchain && same(platforms));
+        match known {
             Some((_, _, platforms)) => platforms.push(platform),
             None => self.found.push((lack, toolchain.cloned(), vec![platform])),
         }
@@ -319,8 +327,10 @@ mod tests {
             "this machine lacks what the build needs:
   for linux/arm64: the linker aarch64-linux-gnu-gcc is not on PATH
     apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-  for linux/arm/v6, linux/arm/v7: the linker arm-linux-gnueabihf-gcc is not on PATH
+  for linux/arm/v7: the linker arm-linux-gnueabihf-gcc is not on PATH
     apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+  for linux/arm/v6: the linker arm-linux-gnueabihf-gcc is not on PATH
+    no package of this system is known for it: install zig (`pip install ziglang` in a Python environment), or name a linker in cargo's configuration (target.arm-unknown-linux-gnueabihf.linker)
   for linux/arm64: Rust's standard library for aarch64-unknown-linux-gnu is not installed
     rustup target add aarch64-unknown-linux-gnu
   for linux/arm/v7: Rust's standard library for armv7-unknown-linux-gnueabihf is not installed

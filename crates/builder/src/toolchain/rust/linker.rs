@@ -83,11 +83,17 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     let mut variables = Variables { triple: wanted.triple, config: wanted.config, found: Vec::new() };
     let linker = target_variable(wanted.triple, "LINKER");
     let mut set_linker = |name: &str| variables.found.push((linker.clone(), name.to_owned()));
+    // What knows where the target's headers are.
+    let mut compiler = None;
     let (name, compiles_c) = match choice {
-        Choice::Users(name) => (name, true),
+        Choice::Users(name) => {
+            compiler = Some(cross_gcc(wanted));
+            (name, true)
+        }
         Choice::Default => ("cc".to_owned(), wanted.libc == Libc::Gnu),
         Choice::Gcc(name) => {
             set_linker(&name);
+            compiler = Some(name.clone());
             (name, true)
         }
         Choice::LinkerOnly(name) => {
@@ -97,6 +103,7 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
         }
         Choice::MuslGcc(gcc) => {
             set_linker(&gcc.cc);
+            compiler = Some(gcc.cc.clone());
             let tools = [("CC", Some(gcc.cc.clone())), ("CXX", gcc.cxx), ("AR", gcc.ar), ("RANLIB", gcc.ranlib)];
             for (name, program) in tools.into_iter().filter_map(|(name, program)| Some((name, program?))) {
                 variables.set(name, program);
@@ -105,6 +112,7 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
         }
         Choice::Clang(tools) => {
             set_linker(&tools.cc);
+            compiler = Some(tools.cc.clone());
             for (name, program) in [("CC", Some(tools.cc)), ("CXX", Some(tools.cxx)), ("AR", tools.ar)] {
                 if let Some(program) = program {
                     variables.set(name, program);
@@ -114,6 +122,7 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
         }
         Choice::Zig(tools) => {
             set_linker(&tools.cc);
+            compiler = Some(tools.cc.clone());
             for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
                 variables.set(name, program);
             }
@@ -124,14 +133,14 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             ("rust-lld".to_owned(), false)
         }
     };
-    if wanted.triple != wanted.toolchain.host && wanted.libc == Libc::Gnu {
-        if wanted.uses.pkg_config {
+    if wanted.triple != wanted.toolchain.host {
+        if wanted.uses.pkg_config && wanted.libc == Libc::Gnu {
             variables.pkg_config(row);
         }
         if wanted.uses.bindgen
-            && let Some(gcc) = wanted.env.lookup(cross_gcc(wanted))
+            && let Some(compiler) = compiler.and_then(|name| wanted.env.lookup(name))
         {
-            variables.bindgen(row, &gcc, wanted.env, wanted.children)?;
+            variables.bindgen(&compiler, wanted.env, wanted.children)?;
         }
     }
     Ok(Ok(Tools { linker: name, variables: variables.found, compiles_c }))

@@ -5,6 +5,7 @@
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
 mod compile;
+mod cores;
 mod deliver;
 mod locks;
 mod work;

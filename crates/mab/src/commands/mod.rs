@@ -1,9 +1,12 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod cache;
 mod inspect;
+mod lock;
 mod platforms;
 mod session;
+mod verify;
 
 use clap::CommandFactory as _;
 
@@ -15,7 +18,10 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

@@ -153,7 +153,8 @@ impl Lacks {
         // Of a compiler for hard-float ARM there are two kinds under one name: what brings the one
         // for ARMv7 does not help ARMv6.
         let is_armv6 = |platform: TargetPlatform| platform.target().platform == "linux/arm/v6";
-        let same = |platforms: &[TargetPlatform]| platforms.first().copied().is_some_and(is_armv6) == is_armv6(platform);
+        let same =
+            |platforms: &[TargetPlatform]| platforms.first().copied().is_some_and(is_armv6) == is_armv6(platform);
         let known = self
             .found
             .iter_mut()

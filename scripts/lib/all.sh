@@ -9,6 +9,7 @@ MAB_ROOT=${MAB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 . "$MAB_ROOT/scripts/lib/go.sh"
 . "$MAB_ROOT/scripts/lib/bases.sh"
 . "$MAB_ROOT/scripts/lib/deny.sh"
+. "$MAB_ROOT/scripts/lib/bench-data.sh"
 
 # testbed_ensure PART: makes it when it is not there. Tools go onto PATH.
 testbed_ensure() {
@@ -18,6 +19,7 @@ testbed_ensure() {
         packages-tools) ensure_packages_tools ;;
         host-rust) ensure_host_rust ;;
         rust) ensure_rust ;;
+        rust-arm64) arm64_cargo --version >/dev/null ;;
         go) ensure_go ;;
         bases) ensure_bases ;;
         cargo-deny) ensure_cargo_deny ;;

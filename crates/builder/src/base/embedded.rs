@@ -36,7 +36,7 @@ impl EmbeddedImage {
     pub(crate) fn new(maker: &Arc<LayerMaker>) -> Result<Self, BaseError> {
         let entries = entries().map_err(BaseError::embedded)?;
         let plan = LayerPlan::new(entries, LayerOptions::default()).map_err(BaseError::embedded)?;
-        let layer = Arc::new(maker.make(plan).map_err(BaseError::embedded)?);
+        let layer = maker.make(plan).map_err(BaseError::embedded)?;
         let mut documents = BTreeMap::new();
         let mut manifests = Vec::new();
         for target in TargetPlatform::all() {
@@ -145,7 +145,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let pool = Arc::new(oci_layout::layer::Pool::new(threads).unwrap());
             let store = oci_layout::BlobStore::new(directory.path());
-            let maker = Arc::new(LayerMaker { pool, cache: None, store, trusted: Default::default() });
+            let maker = Arc::new(LayerMaker::new(pool, None, store, Default::default()));
             let image = EmbeddedImage::new(&maker).unwrap();
             let digest = image.index.descriptor().digest.to_string();
             assert_eq!(digest, "sha256:a130df548a9816912dc14e94ee05e31356f7dd466b754da7bbb66c478071f108");

@@ -96,7 +96,7 @@ pub(crate) fn assemble_layers(
     let mut made = Vec::new();
     for (entries, created_by) in grouped(groups, spec.layers.grouping) {
         let plan = LayerPlan::new(entries, options.clone())?;
-        made.push((Arc::new(maker.make(plan)?), created_by));
+        made.push((maker.make(plan)?, created_by));
     }
     Ok(Layers { made, tree: growing.tree().clone(), accounts })
 }

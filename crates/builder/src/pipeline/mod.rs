@@ -100,7 +100,7 @@ pub(crate) async fn run(
     fs_err::create_dir_all(&work_dir)?;
     let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
     let pool = Arc::new(Pool::new(request.jobs)?);
-    let maker = LayerMaker { pool, cache: cache.clone(), store, trusted: BTreeSet::new() };
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
@@ -246,12 +246,8 @@ fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
     let Some(sink) = sinks.iter().find_map(|sink| if let Sink::Layout(sink) = sink { Some(sink) } else { None }) else {
         return Arc::clone(&shared.maker);
     };
-    Arc::new(LayerMaker {
-        pool: Arc::clone(&shared.maker.pool),
-        cache: shared.cache.clone(),
-        store: sink.layout().store().clone(),
-        trusted: sink.trusted().clone(),
-    })
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.

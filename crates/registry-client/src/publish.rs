@@ -36,6 +36,8 @@ pub struct Published {
     pub mounted: usize,
     /// Blobs that were sent.
     pub uploaded: usize,
+    /// Bytes of those.
+    pub bytes: u64,
     /// Manifests that were sent.
     pub manifests: usize,
     /// Tags that were set.
@@ -58,18 +60,38 @@ impl Client {
         progress: BlobProgress<'_>,
     ) -> Result<Published, Error> {
         self.inner.config.mirrors.allow(repository)?;
-        let mut published = Published::default();
-        let Some(root) = manifests.last() else { return Ok(published) };
+        let Some(root) = manifests.last() else { return Ok(Published::default()) };
+        let stale = self.tags_to_set(repository, tags, &root.descriptor.digest).await?;
+        if stale.is_empty() && !tags.is_empty() {
+            return Ok(Published::default());
+        }
+        let mut published = self.publish_untagged(repository, manifests, progress).await?;
+        published.tags = self.set_tags(repository, root, &stale, progress).await?;
+        Ok(published)
+    }
+
+    /// Those of `tags` that do not name `digest` yet.
+    pub async fn tags_to_set(&self, repository: &Repository, tags: &[Tag], digest: &Digest) -> Result<Vec<Tag>, Error> {
+        self.inner.config.mirrors.allow(repository)?;
         let mut stale = Vec::new();
         for tag in tags {
             let named = self.look(repository, &tag.clone().into()).await?;
-            if named.is_none_or(|named| named.digest != root.descriptor.digest) {
-                stale.push(tag);
+            if named.is_none_or(|named| named.digest != *digest) {
+                stale.push(tag.clone());
             }
         }
-        if stale.is_empty() && !tags.is_empty() {
-            return Ok(published);
-        }
+        Ok(stale)
+    }
+
+    /// Stores those of `manifests` that are not there, with their blobs; children come before parents.
+    pub async fn publish_untagged(
+        &self,
+        repository: &Repository,
+        manifests: &[Publication],
+        progress: BlobProgress<'_>,
+    ) -> Result<Published, Error> {
+        self.inner.config.mirrors.allow(repository)?;
+        let mut published = Published::default();
         let at_once = self.inner.config.limits.per_host.max(1);
         // Futures that are made before they are buffered: a closure inside the stream would keep the
         // whole from being a task of its own (rust-lang/rust#102211).
@@ -83,10 +105,34 @@ impl Client {
             self.put_with_blobs(repository, manifest, &what, progress, &mut published).await?;
             published.manifests += 1;
         }
-        for tag in stale {
-            self.put_with_blobs(repository, root, &tag.clone().into(), progress, &mut published).await?;
-            published.tags += 1;
+        Ok(published)
+    }
+
+    /// Lets `tags` name `root`, which is there. How many were set.
+    pub async fn set_tags(
+        &self,
+        repository: &Repository,
+        root: &Publication,
+        tags: &[Tag],
+        progress: BlobProgress<'_>,
+    ) -> Result<usize, Error> {
+        let mut resent = Published::default();
+        for tag in tags {
+            self.put_with_blobs(repository, root, &tag.clone().into(), progress, &mut resent).await?;
         }
+        Ok(tags.len())
+    }
+
+    /// Sees to it that the blobs of `manifest` are there; the document itself is not stored.
+    pub async fn publish_blobs(
+        &self,
+        repository: &Repository,
+        manifest: &Publication,
+        progress: BlobProgress<'_>,
+    ) -> Result<Published, Error> {
+        self.inner.config.mirrors.allow(repository)?;
+        let mut published = Published::default();
+        self.push_blobs(repository, &[manifest], progress, &mut published).await?;
         Ok(published)
     }
 
@@ -110,9 +156,10 @@ impl Client {
         blob: &dyn UploadSource,
         mount_from: &[Repository],
         progress: BlobProgress<'_>,
-    ) -> Result<Pushed, Error> {
-        let digest = blob.descriptor().digest;
-        self.push_blob(repository, blob, mount_from, &|bytes| progress(&digest, bytes)).await
+    ) -> Result<(Pushed, u64), Error> {
+        let (digest, size) = (blob.descriptor().digest, blob.descriptor().size);
+        let pushed = self.push_blob(repository, blob, mount_from, &|bytes| progress(&digest, bytes)).await?;
+        Ok((pushed, size))
     }
 
     /// The blobs of all `manifests`, each once.
@@ -140,9 +187,12 @@ impl Client {
         let mut pushes = futures_util::stream::iter(pushes).buffer_unordered(at_once);
         while let Some(pushed) = pushes.next().await {
             match pushed? {
-                Pushed::Existed => published.existed += 1,
-                Pushed::Mounted => published.mounted += 1,
-                Pushed::Uploaded => published.uploaded += 1,
+                (Pushed::Existed, _) => published.existed += 1,
+                (Pushed::Mounted, _) => published.mounted += 1,
+                (Pushed::Uploaded, size) => {
+                    published.uploaded += 1;
+                    published.bytes = published.bytes.saturating_add(size);
+                }
             }
         }
         Ok(())

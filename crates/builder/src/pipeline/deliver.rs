@@ -2,8 +2,7 @@
 //! last: the tags of a repository, `index.json` of a layout.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::blob::FileBlob;
@@ -11,6 +10,8 @@ use oci_layout::layout::put_entry;
 use registry_client::{LocalSource, MemorySource, Publication, Tag, UploadSource};
 
 use super::*;
+use crate::event::Outcome;
+use crate::transfer::Meter;
 
 /// What is delivered.
 pub(super) struct Delivery<'a> {
@@ -25,9 +26,9 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn base_fault(&self, image: &Finished, error: BaseError) -> BuildError {
+    fn base_fault(&self, image: &Finished, error: impl Into<BaseError>) -> BuildError {
         let base = self.bases.of(self.spec, image.platform).map(|base| base.shown.clone()).unwrap_or_default();
-        BuildError::Base { base, source: error }
+        BuildError::Base { base, source: error.into() }
     }
 }
 
@@ -68,21 +69,17 @@ pub(super) async fn push(shared: &Arc<Shared>, result: &Delivery<'_>) -> Result<
     });
     let total = distinct(result.images);
     let piece = shared.work.start(Phase::Deliver, None, format!("push {repository}"), Some(total));
-    let (done, each) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
-    let progress = |digest: &oci_layout::Digest, bytes: u64| {
-        let mut each = each.lock().unwrap_or_else(PoisonError::into_inner);
-        let before: u64 = each.insert(*digest, bytes).unwrap_or(0);
-        let sum = done.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed) + bytes.saturating_sub(before);
-        piece.progress(sum);
-    };
+    let meter = Meter::new(piece);
+    let progress = |digest: &oci_layout::Digest, bytes: u64| meter.blob(digest, bytes);
     let publish = shared.client.publish(repository, &publications, result.tags, &progress);
     let published = interruptible(shared, publish).await??;
     let tags: Vec<String> = result.tags.iter().map(|tag| format!(":{tag}")).collect();
     if published == registry_client::Published::default() {
-        piece.cached(format!("{} names it already", tags.join(" ")));
+        meter.end(Outcome::Cached(format!("{} names it already", tags.join(" "))));
     } else {
         let (sent, there, mounted) = (published.uploaded, published.existed, published.mounted);
-        piece.done(format!("{} ({sent} blobs sent, {mounted} mounted, {there} there already)", tags.join(" ")));
+        let tags = tags.join(" ");
+        meter.end(Outcome::Done(format!("{tags} ({sent} blobs sent, {mounted} mounted, {there} there already)")));
     }
     Ok(repository.at(result.index.digest).to_string())
 }

@@ -6,7 +6,6 @@
 
 mod compile;
 mod deliver;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -23,7 +22,6 @@ use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
-use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
@@ -35,6 +33,7 @@ use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {

@@ -1,6 +1,9 @@
 //! What can be typed.
 
+mod index;
+mod login;
 mod platforms;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -8,7 +11,10 @@ use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
+pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
+pub(crate) use login::{Login, Logout};
 pub(crate) use platforms::Platforms;
+pub(crate) use transfer::{Copy, Push, Talk};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -24,12 +30,26 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Copy an image between registries, OCI layouts and archives, byte for byte
+    #[command(after_help = transfer::COPY_EXAMPLES)]
+    Copy(Copy),
+    /// Push an OCI layout or archive
+    #[command(after_help = transfer::PUSH_EXAMPLES)]
+    Push(Push),
+    /// Join images into an index, and change what it lists
+    #[command(after_help = index::EXAMPLES)]
+    Index(Index),
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Keep the credentials of a registry
+    #[command(after_help = login::EXAMPLES)]
+    Login(Login),
+    /// Forget the credentials of a registry
+    Logout(Logout),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell

@@ -1,9 +1,12 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod index;
 mod inspect;
+mod login;
 mod platforms;
 mod session;
+mod transfer;
 
 use clap::CommandFactory as _;
 
@@ -14,6 +17,11 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Copy(copy) => transfer::copy(&copy),
+        Command::Push(push) => transfer::push(&push),
+        Command::Index(index) => index::run(&index),
+        Command::Login(login) => login::login(&login),
+        Command::Logout(logout) => login::logout(&logout),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Schema => {

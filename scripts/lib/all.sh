@@ -21,6 +21,7 @@ testbed_ensure() {
         go) ensure_go ;;
         bases) ensure_bases ;;
         cargo-deny) ensure_cargo_deny ;;
+        distribution) ensure_distribution ;;
         peer-*) ensure_peer "${1#peer-}" ;;
         *) die "the test bed has no part $1" "scripts/testbed --list shows them" ;;
     esac

@@ -15,6 +15,7 @@ pub mod event;
 pub mod facts;
 pub mod image;
 pub mod index;
+pub mod lock;
 mod pipeline;
 pub mod process;
 pub mod spec;

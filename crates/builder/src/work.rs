@@ -44,6 +44,10 @@ impl Piece {
         self.end(Outcome::Done(result));
     }
 
+    pub(crate) fn cached(self, result: String) {
+        self.end(Outcome::Cached(result));
+    }
+
     pub(crate) fn failed(self) {
         self.end(Outcome::Failed);
     }

@@ -8,6 +8,8 @@ use oci_layout::{Digest, Selector};
 use registry_client::Reference;
 use registry_client::reference::ParseReferenceError;
 
+use crate::build::ArchiveKind;
+
 /// A place that images come from or go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -20,8 +22,10 @@ pub enum Location {
         /// Which image.
         select: Select,
     },
-    /// `oci-archive:FILE[:TAG|@DIGEST]`, also what `docker save` writes.
+    /// `oci-archive:FILE[:TAG|@DIGEST]`, or `docker-archive:…`. Reading takes either for either.
     Archive {
+        /// What is written.
+        kind: ArchiveKind,
         /// The archive.
         file: PathBuf,
         /// Which image.
@@ -72,7 +76,11 @@ impl Location {
             return Err(ParseLocationError::NoPath(""));
         }
         let (path, select) = split(path);
-        Ok(if path.is_dir() { Self::Layout { directory: path, select } } else { Self::Archive { file: path, select } })
+        Ok(if path.is_dir() {
+            Self::Layout { directory: path, select }
+        } else {
+            Self::Archive { kind: ArchiveKind::Oci, file: path, select }
+        })
     }
 }
 
@@ -81,10 +89,10 @@ impl FromStr for Location {
 
     /// Looks at the disk for one thing: whether a path with a colon in it is there as a whole.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        for prefix in ["oci-archive:", "docker-archive:"] {
+        for (prefix, kind) in [("oci-archive:", ArchiveKind::Oci), ("docker-archive:", ArchiveKind::Docker)] {
             if let Some(rest) = text.strip_prefix(prefix) {
                 let (file, select) = located(rest, prefix)?;
-                return Ok(Self::Archive { file, select });
+                return Ok(Self::Archive { kind, file, select });
             }
         }
         if let Some(rest) = text.strip_prefix("oci:") {
@@ -119,10 +127,10 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (prefix, path, select) = match self {
             Self::Registry(reference) => return reference.fmt(f),
-            Self::Layout { directory, select } => ("oci:", directory, select),
-            Self::Archive { file, select } => ("oci-archive:", file, select),
+            Self::Layout { directory, select } => ("oci", directory, select),
+            Self::Archive { kind, file, select } => (kind.name(), file, select),
         };
-        write!(f, "{prefix}{}", path.display())?;
+        write!(f, "{prefix}:{}", path.display())?;
         match select {
             Select::Only => Ok(()),
             Select::Name(name) => write!(f, ":{name}"),
@@ -143,13 +151,12 @@ mod tests {
             "oci:dir",
             "oci:/a/b:v1",
             "oci-archive:x.tar:v1",
+            "docker-archive:x.tar",
             &format!("oci:dir@{digest}"),
             &format!("localhost/a@{digest}"),
         ] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
         }
-        let docker = "docker-archive:a.tar".parse::<Location>().unwrap();
-        assert_eq!(docker, Location::Archive { file: "a.tar".into(), select: Select::Only });
         for bad in ["", "oci:", "oci-archive:", "oci::v1", "UPPER/x", &format!("oci:@{digest}")] {
             assert!(bad.parse::<Location>().is_err(), "{bad}");
         }

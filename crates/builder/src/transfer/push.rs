@@ -109,7 +109,7 @@ fn names(index: &ImageIndex) -> Vec<(Tag, Digest)> {
 fn with(from: &Location, select: Select) -> Location {
     match from {
         Location::Layout { directory, .. } => Location::Layout { directory: directory.clone(), select },
-        Location::Archive { file, .. } => Location::Archive { file: file.clone(), select },
+        Location::Archive { kind, file, .. } => Location::Archive { kind: *kind, file: file.clone(), select },
         Location::Registry(_) => from.clone(),
     }
 }

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci_layout::archive::{ArchiveError, ImageName, write_oci_archive};
+use oci_layout::archive::{ArchiveError, ImageName, write_docker_archive, write_oci_archive};
 use oci_layout::layout::{REF_NAME, put_entry};
 use oci_layout::{Descriptor, Digest, Layout};
-use registry_client::{Client, Published, Reference, Repository, Tag};
+use registry_client::{Client, Reference, Repository, Tag};
 use tokio::task::spawn_blocking;
 
 use super::progress::Meter;
+
 use super::{Item, Location, Referrer, Select, Source, TransferError, Tree};
+use crate::build::ArchiveKind;
 
 /// Blobs that are written to a disk at once: they are hashed there, so more than the processors
 /// would not help.
@@ -40,6 +42,8 @@ pub enum Sink {
     },
     /// Into a new archive.
     Archive {
+        /// Of which kind; Docker's holds one platform.
+        kind: ArchiveKind,
         /// The file.
         file: PathBuf,
         /// A layout beside it, where everything is gathered.
@@ -70,17 +74,6 @@ pub struct Moved {
     pub names: usize,
 }
 
-impl Moved {
-    fn add(&mut self, published: &Published) {
-        self.blobs += published.uploaded;
-        self.bytes += published.bytes;
-        self.mounted += published.mounted;
-        self.existed += published.existed;
-        self.documents += published.manifests;
-        self.names += published.tags;
-    }
-}
-
 impl Sink {
     /// Opens what `location` names for writing; `source` says what an image without a name of its own
     /// is called.
@@ -96,12 +89,12 @@ impl Sink {
                 layout: Layout::create_or_open(directory)?,
                 names: name(select).into_iter().collect(),
             }),
-            Location::Archive { file, select } => {
+            Location::Archive { kind, file, select } => {
                 let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let directory = tempfile::Builder::new().prefix(".mab-").tempdir_in(parent)?;
                 let scratch = Layout::create_or_open(directory.path())?;
                 let name = name(select).map(|tag| ImageName { full: full_name(source, &tag), tag });
-                Ok(Self::Archive { file: file.clone(), scratch, directory, name })
+                Ok(Self::Archive { kind: *kind, file: file.clone(), scratch, directory, name })
             }
         }
     }
@@ -151,7 +144,7 @@ impl Sink {
         match self {
             Self::Registry { repository, .. } => repository.at(digest).to_string(),
             Self::Layout { layout, .. } => format!("oci:{}@{digest}", layout.root().display()),
-            Self::Archive { file, .. } => format!("oci-archive:{}@{digest}", file.display()),
+            Self::Archive { kind, file, .. } => format!("{}:{}@{digest}", kind.name(), file.display()),
         }
     }
 
@@ -170,14 +163,14 @@ impl Sink {
                 let moved = to_store(layout, tree, referrers, meter).await?;
                 commit(layout, tree, referrers, names.clone(), moved).await
             }
-            Self::Archive { file, scratch, directory, name } => {
+            Self::Archive { kind, file, scratch, directory, name } => {
                 let mut moved = to_store(scratch, tree, referrers, meter).await?;
                 moved.names = 1;
                 let parts = (file.clone(), scratch.clone(), directory.path().to_owned(), name.clone());
-                let root = bare(&tree.root.node.descriptor);
+                let (kind, root) = (*kind, bare(&tree.root.node.descriptor));
                 blocking(move || {
                     let (file, scratch, directory, name) = parts;
-                    pack(&file, &scratch, &directory, &root, name.as_slice())
+                    pack(kind, &file, &scratch, &directory, &root, name.as_slice())
                 })
                 .await?;
                 Ok(moved)
@@ -198,11 +191,11 @@ fn own_name(source: &Location) -> Option<String> {
     }
 }
 
-/// What `docker load` calls the image.
-fn full_name(source: &Location, tag: &str) -> String {
+/// What `docker load` calls the image, where it has a whole name.
+fn full_name(source: &Location, tag: &str) -> Option<String> {
     match source {
-        Location::Registry(reference) => format!("{}:{tag}", reference.repository),
-        _ => tag.to_owned(),
+        Location::Registry(reference) => Some(format!("{}:{tag}", reference.repository)),
+        Location::Layout { .. } | Location::Archive { .. } => None,
     }
 }
 
@@ -214,34 +207,44 @@ async fn to_registry(
     referrers: &[Referrer],
     meter: &Meter,
 ) -> Result<Moved, TransferError> {
-    let mut moved = Moved::default();
     let progress = |digest: &Digest, bytes: u64| meter.blob(digest, bytes);
-    let stale = client.tags_to_set(repository, tags, &tree.root.digest()).await?;
+    let publishing = client.publishing(repository)?;
+    let stale = publishing.tags_to_set(tags, &tree.root.digest()).await?;
     let root = tree.root.publication()?;
     if !stale.is_empty() || tags.is_empty() {
         let mut manifests = publications(tree.below.iter())?;
         manifests.push(root.clone());
-        moved.add(&client.publish_untagged(repository, &manifests, &progress).await?);
+        publishing.store(&manifests, &progress).await?;
     }
-    // Those that the target lists already are there.
-    let mut known: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
+    // Those that the target lists are there.
+    let mut listed: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
+    let mut stored = 0;
     for referrer in referrers {
-        if !known.contains_key(&referrer.subject) {
-            let listed = client.referrers(repository, &referrer.subject, None).await?;
-            known.insert(referrer.subject, listed.into_iter().map(|entry| entry.digest).collect());
+        if !listed.contains_key(&referrer.subject) {
+            let known = client.referrers(repository, &referrer.subject, None).await?;
+            listed.insert(referrer.subject, known.into_iter().map(|entry| entry.digest).collect());
         }
-        if known.get(&referrer.subject).is_some_and(|listed| listed.contains(&referrer.descriptor.digest)) {
+        if listed.get(&referrer.subject).is_some_and(|known| known.contains(&referrer.descriptor.digest)) {
             continue;
         }
-        let below = publications(referrer.tree.below.iter())?;
-        moved.add(&client.publish_untagged(repository, &below, &progress).await?);
+        publishing.store(&publications(referrer.tree.below.iter())?, &progress).await?;
+        // The document itself goes with its subject, which is listed by tags in some registries.
         let own = referrer.tree.root.publication()?;
-        moved.add(&client.publish_blobs(repository, &own, &progress).await?);
+        publishing.send_blobs(&own, &progress).await?;
         client.put_referrer(repository, &referrer.subject, &referrer.descriptor, own.bytes.clone()).await?;
-        moved.referrers += 1;
+        stored += 1;
     }
-    moved.names = client.set_tags(repository, &root, &stale, &progress).await?;
-    Ok(moved)
+    publishing.set_tags(&root, &stale, &progress).await?;
+    let published = publishing.published();
+    Ok(Moved {
+        blobs: published.uploaded,
+        bytes: published.bytes,
+        mounted: published.mounted,
+        existed: published.existed,
+        documents: published.manifests,
+        referrers: stored,
+        names: published.tags,
+    })
 }
 
 fn publications<'a>(items: impl Iterator<Item = &'a Item>) -> Result<Vec<registry_client::Publication>, TransferError> {
@@ -361,6 +364,7 @@ fn bare(descriptor: &Descriptor) -> Descriptor {
 
 /// Writes the archive beside its place, then puts it there.
 fn pack(
+    kind: ArchiveKind,
     file: &Path,
     scratch: &Layout,
     directory: &Path,
@@ -371,7 +375,11 @@ fn pack(
     let io = |source| failed(ArchiveError::Io { action: "write", source });
     let mut archive = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
     let out = BufWriter::with_capacity(1 << 20, archive.as_file_mut());
-    write_oci_archive(out, scratch, root, names).map_err(failed)?;
+    let written = match kind {
+        ArchiveKind::Oci => write_oci_archive(out, scratch, root, names),
+        ArchiveKind::Docker => write_docker_archive(out, scratch, root, names),
+    };
+    written.map_err(failed)?;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     archive.as_file().set_permissions(open).and_then(|()| archive.as_file().sync_all()).map_err(io)?;
     archive.persist(file).map_err(|error| io(error.error))?;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci_layout::archive::{Archive, ArchiveError};
+use oci_layout::blob::FileBlob;
 use oci_layout::digest::VerifyingReader;
 use oci_layout::document::{Document, MAX_DOCUMENT};
-use oci_layout::{BlobSource, BlobStore, Descriptor, Digest, Layout, StoreError};
+use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest, Layout, StoreError};
 use registry_client::{Client, LocalSource, RemoteSource, Repository, UploadSource};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -63,25 +64,34 @@ impl Source {
         }
     }
 
-    /// A manifest or index, verified.
-    pub async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, SourceError> {
+    /// A manifest or index, verified; a registry's from the cache, where it is there.
+    pub async fn document(&self, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<Bytes, SourceError> {
         match self {
-            Self::Registry { client, repository } => {
-                Ok(client.manifest(repository, &descriptor.digest.into()).await?.bytes)
-            }
+            Self::Registry { client, repository } => match known(descriptor, MAX_DOCUMENT, cache) {
+                Some(bytes) => Ok(bytes),
+                None => {
+                    let bytes = client.manifest(repository, &descriptor.digest.into()).await?.bytes;
+                    keep(&bytes, cache);
+                    Ok(bytes)
+                }
+            },
             _ => self.small(descriptor, MAX_DOCUMENT),
         }
     }
 
-    /// A config or another small blob, verified.
-    pub async fn blob(&self, descriptor: &Descriptor) -> Result<Bytes, SourceError> {
+    /// A config or another small blob, verified; a registry's from the cache, where it is there.
+    pub async fn blob(&self, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<Bytes, SourceError> {
         match self {
             Self::Registry { client, repository } => {
+                if let Some(bytes) = known(descriptor, MAX_CONFIG, cache) {
+                    return Ok(bytes);
+                }
                 let mut stream = client.pull_blob(repository, descriptor);
                 let mut bytes = Vec::new();
                 while let Some(piece) = stream.next().await {
                     bytes.extend_from_slice(&piece?);
                 }
+                keep(&bytes, cache);
                 Ok(bytes.into())
             }
             _ => self.small(descriptor, MAX_CONFIG),
@@ -145,23 +155,79 @@ impl Source {
         }
     }
 
-    /// Copies a blob into `store`, verified; nothing happens where it is there already. Whether it
-    /// was copied.
-    pub async fn copy(&self, descriptor: &Descriptor, store: &BlobStore) -> Result<bool, SourceError> {
-        self.copy_telling(descriptor, store, |_| {}).await
+    /// Copies a blob into `store`, verified. What comes from a registry goes by way of the cache,
+    /// where there is one, so that it is fetched once.
+    pub(crate) async fn copy(
+        &self,
+        descriptor: &Descriptor,
+        store: &BlobStore,
+        cache: Option<&Arc<Cache>>,
+    ) -> Result<(), SourceError> {
+        match (self, cache) {
+            (Self::Registry { .. }, Some(cache)) => {
+                let cached = self.cached(descriptor, cache).await?;
+                let (store, descriptor) = (store.clone(), descriptor.clone());
+                joined(spawn_blocking(move || Ok(store.import(&descriptor, &cached)?)).await)
+            }
+            _ => self.write(descriptor, store, |_| {}).await,
+        }
     }
 
-    /// The same; `progress` is told how many bytes have arrived.
-    pub async fn copy_telling(
+    /// A blob that can be read on this machine: its own one, or, of a registry's, a copy in the cache
+    /// or else in `scratch`.
+    pub(crate) async fn fetch(
+        &self,
+        descriptor: &Descriptor,
+        cache: Option<&Arc<Cache>>,
+        scratch: &BlobStore,
+    ) -> Result<Arc<dyn BlobSource>, SourceError> {
+        let path = match (self, cache) {
+            (Self::Registry { .. }, Some(cache)) => self.cached(descriptor, cache).await?,
+            (Self::Registry { .. }, None) => {
+                self.write(descriptor, scratch, |_| {}).await?;
+                scratch.path(&descriptor.digest)
+            }
+            _ => return self.local(descriptor),
+        };
+        Ok(Arc::new(FileBlob { descriptor: descriptor.clone(), path }))
+    }
+
+    /// Where the blob is in the cache; it is fetched if it is not there or damaged.
+    async fn cached(&self, descriptor: &Descriptor, cache: &Arc<Cache>) -> Result<PathBuf, SourceError> {
+        let known = {
+            let (cache, descriptor) = (Arc::clone(cache), descriptor.clone());
+            joined::<_, SourceError>(spawn_blocking(move || Ok(cache.verified_blob(&descriptor))).await)?
+        };
+        match known {
+            Some(path) => Ok(path),
+            None => {
+                self.write(descriptor, cache.store(), |_| {}).await?;
+                Ok(cache.store().path(&descriptor.digest))
+            }
+        }
+    }
+
+    /// Copies a blob into `store`, verified, unless it is there already, and says whether it did;
+    /// `progress` is told how many bytes have arrived.
+    pub(super) async fn copy_telling(
         &self,
         descriptor: &Descriptor,
         store: &BlobStore,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<bool, SourceError> {
         if store.contains(&descriptor.digest)? == Some(descriptor.size) {
-            progress(descriptor.size);
             return Ok(false);
         }
+        self.write(descriptor, store, progress).await?;
+        Ok(true)
+    }
+
+    async fn write(
+        &self,
+        descriptor: &Descriptor,
+        store: &BlobStore,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<(), SourceError> {
         let (store, expected) = (store.clone(), descriptor.clone());
         if let Self::Layout(layout) = self {
             // A reflink, where the file system has them.
@@ -169,7 +235,7 @@ impl Source {
             let work = spawn_blocking(move || {
                 store.import(&expected, &from)?;
                 progress(expected.size);
-                Ok(true)
+                Ok(())
             });
             return joined(work.await);
         }
@@ -192,7 +258,7 @@ impl Source {
                 progress(writer.size());
             }
             writer.commit_as(&expected)?;
-            Ok(true)
+            Ok(())
         })
         .await
     }
@@ -253,6 +319,17 @@ impl Source {
             Document::parse(&bytes, &entry.media_type)
                 .map_err(|source| TransferError::Document { digest: entry.digest, source })
         })
+    }
+}
+
+fn known(descriptor: &Descriptor, limit: u64, cache: Option<&Cache>) -> Option<Bytes> {
+    cache?.read_blob(descriptor, limit).map(Bytes::from)
+}
+
+/// A cache that cannot be written costs time, not the work.
+fn keep(bytes: &[u8], cache: Option<&Cache>) {
+    if let Some(Err(error)) = cache.map(|cache| cache.store().put_bytes(bytes)) {
+        tracing::debug!(%error, "a document is not kept");
     }
 }
 

@@ -23,6 +23,12 @@ pub struct Item {
     pub source: Arc<Source>,
 }
 
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Item").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
 impl Item {
     /// Digest of the document.
     pub fn digest(&self) -> Digest {
@@ -42,7 +48,7 @@ impl Item {
 }
 
 /// An index or manifest and all documents below it, each once.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Tree {
     /// The document that is to be named.
     pub root: Item,
@@ -261,7 +267,7 @@ pub(crate) async fn config(source: &Source, manifest: &ImageManifest) -> Result<
     if !manifest.config.media_type.is_image_config() {
         return Ok(None);
     }
-    let bytes = source.blob(&manifest.config).await?;
+    let bytes = source.blob(&manifest.config, None).await?;
     Ok(json::parse(&bytes).ok())
 }
 
@@ -270,7 +276,7 @@ fn is_document(entry: &Descriptor) -> bool {
 }
 
 async fn node(source: &Source, descriptor: Descriptor) -> Result<Node, TransferError> {
-    let bytes = source.document(&descriptor).await?;
+    let bytes = source.document(&descriptor, None).await?;
     let document = Document::parse(&bytes, &descriptor.media_type)
         .map_err(|source| TransferError::Document { digest: descriptor.digest, source })?;
     Ok(Node { descriptor, bytes, document })

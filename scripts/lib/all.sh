@@ -31,6 +31,7 @@ testbed_ensure() {
         rust-musl) ensure_rust_musl ;;
         sysroots) ensure_sysroots ;;
         cargo-deny) ensure_cargo_deny ;;
+        distribution) ensure_distribution ;;
         peer-*) ensure_peer "${1#peer-}" ;;
         *) die "the test bed has no part $1" "scripts/testbed --list shows them" ;;
     esac

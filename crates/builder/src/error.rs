@@ -159,7 +159,7 @@ fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
     if matches!(error, ProcessError::Interrupted) { ErrorClass::Interrupted } else { other }
 }
 
-fn of_registry(error: &registry_client::Error) -> ErrorClass {
+pub(crate) fn of_registry(error: &registry_client::Error) -> ErrorClass {
     use registry_client::ErrorKind;
     match error.kind() {
         ErrorKind::Unauthorized | ErrorKind::Denied => ErrorClass::Authentication,
@@ -180,7 +180,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
     }
 }
 
-fn registry_hints(error: &registry_client::Error) -> Vec<String> {
+pub(crate) fn registry_hints(error: &registry_client::Error) -> Vec<String> {
     use registry_client::ErrorKind;
     let text = match error.kind() {
         ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",

@@ -62,12 +62,12 @@ impl EmbeddedImage {
     }
 
     /// A manifest or config, or the index.
-    pub(super) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
+    pub(crate) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
         if *digest == self.index.descriptor().digest { Some(&self.index) } else { self.documents.get(digest) }
     }
 
     /// Any blob.
-    pub(super) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
         if *digest == self.layer.written.descriptor.digest {
             return Some(Arc::clone(&self.layer) as Arc<dyn BlobSource>);
         }

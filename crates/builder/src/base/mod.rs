@@ -4,19 +4,19 @@
 
 pub mod embedded;
 pub mod select;
-mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{LayerFacts, Tree};
+use oci_layout::layer::{LayerFacts, Limits, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
 use crate::target::TargetPlatform;
+use crate::transfer::SourceError;
 
-pub use source::Source;
+pub use crate::transfer::Source;
 
 /// Largest image config that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -101,6 +101,9 @@ pub enum BaseError {
         /// The layer's own.
         found: Digest,
     },
+    /// Something else that it is read from.
+    #[error(transparent)]
+    Source(SourceError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
@@ -117,6 +120,18 @@ pub enum BaseError {
         /// What there is.
         available: Vec<String>,
     },
+}
+
+impl From<SourceError> for BaseError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Registry(error) => Self::Registry(error),
+            SourceError::Layout(error) => Self::Layout(error),
+            SourceError::Store(error) => Self::Store(error),
+            SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
+        }
+    }
 }
 
 impl BaseError {
@@ -328,7 +343,10 @@ async fn facts(
     let Some(compression) = layer.media_type.layer_compression() else {
         return Err(BaseError::LayerType { digest, media_type: layer.media_type.clone() });
     };
-    let (facts, found) = source.scan(layer, compression).await?;
+    let scanned = source.read(layer, move |reader| {
+        LayerFacts::scan(reader, compression, &Limits::default()).map_err(|source| BaseError::Layer { digest, source })
+    });
+    let (facts, found) = scanned.await?;
     if found != diff_id {
         return Err(BaseError::DiffId { digest, expected: diff_id, found });
     }

@@ -8,7 +8,6 @@ mod compile;
 mod cores;
 mod deliver;
 mod locks;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -26,7 +25,6 @@ use registry_client::Client;
 use tokio::task::spawn_blocking;
 
 use self::deliver::{Delivery, Sink};
-use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
@@ -39,6 +37,7 @@ use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {

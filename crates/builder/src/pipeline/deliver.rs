@@ -128,21 +128,6 @@ pub(super) async fn to_layout(
     Ok(format!("oci:{root}@{}", result.index.digest))
 }
 
-/// Stops between two steps, or in the middle of one, when the user has had enough.
-async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            () = tokio::time::sleep(Duration::from_millis(50)) => {
-                if shared.interrupted() {
-                    return Err(BuildError::Interrupted);
-                }
-            }
-        }
-    }
-}
-
 /// Bytes of all blobs, each once.
 fn distinct(images: &[Finished]) -> u64 {
     let blobs =

@@ -6,13 +6,14 @@
 
 mod compile;
 mod deliver;
+mod scratch;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -57,6 +58,8 @@ struct Shared {
     epoch: Option<i64>,
     /// A part has failed, and the children are ended because of that.
     failed: AtomicBool,
+    /// The layouts that this build writes to.
+    layouts: Mutex<Vec<Layout>>,
 }
 
 impl Shared {
@@ -64,10 +67,33 @@ impl Shared {
     fn interrupted(&self) -> bool {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
     }
+
+    fn layouts(&self) -> Vec<Layout> {
+        self.layouts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets everything fail that is still being written.
+    fn stop_writing(&self) {
+        self.store.give_up();
+        self.layouts().iter().for_each(|layout| layout.store().give_up());
+    }
+
+    /// Takes back what a build that failed has written. What cannot be removed now, the next
+    /// build that succeeds removes.
+    fn discard(&self) {
+        for layout in self.layouts() {
+            match layout.with_lock_limit(DISCARD_LIMIT).discard() {
+                Ok(count) => tracing::debug!(count, "took back blobs"),
+                Err(error) => tracing::debug!(%error, "cannot take back what was written"),
+            }
+        }
+    }
 }
 
 /// How long what is under way may take to end by itself after an interrupt.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a failed build waits for others that write to the same layout.
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// See [`crate::build::build`].
 pub(crate) async fn run(
@@ -78,7 +104,7 @@ pub(crate) async fn run(
 ) -> Result<Vec<BuildOutcome>, BuildError> {
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
     // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
-    let scratch = scratch_directory(cache.as_ref(), &request.env)?;
+    let scratch = scratch::directory(cache.as_ref(), &request.env)?;
     let store_at = scratch.path().join("blobs-of-this-build");
     fs_err::create_dir_all(&store_at)?;
     let work_dir = match &cache {
@@ -103,14 +129,30 @@ pub(crate) async fn run(
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
+        layouts: Mutex::default(),
     });
+    let outcome = images(&shared, request.specs, &request.outputs).await;
+    if outcome.is_err() {
+        let shared = Arc::clone(&shared);
+        let _ = spawn_blocking(move || shared.discard()).await;
+    }
+    outcome
+}
+
+async fn images(
+    shared: &Arc<Shared>,
+    specs: Vec<BuildSpec>,
+    outputs: &[Output],
+) -> Result<Vec<BuildOutcome>, BuildError> {
     let mut outcomes = Vec::new();
-    for spec in request.specs {
-        if request.outputs.contains(&Output::Push) && spec.image.is_none() {
+    for spec in specs {
+        if outputs.contains(&Output::Push) && spec.image.is_none() {
             return Err(BuildError::NoImage { file: spec.file.clone() });
         }
-        let work = image(Arc::clone(&shared), Arc::new(spec), &request.outputs);
-        outcomes.push(until_interrupted(&shared, work).await?);
+        let work = image(Arc::clone(shared), Arc::new(spec), outputs);
+        outcomes.push(until_interrupted(shared, work).await?);
+        // It is named now. Kept open it would look like another writer to the next image.
+        shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
     Ok(outcomes)
 }
@@ -132,7 +174,9 @@ async fn until_interrupted<T>(
             result => result,
         },
         () = watch => {
-            // Compilers are ended by now or soon; their threads are waited for, so that nothing is left.
+            // Compilers are ended by now or soon, writers fail at their next byte; their threads are
+            // waited for, so that nothing is left.
+            shared.stop_writing();
             let _ = tokio::time::timeout(GRACE, work).await;
             Err(BuildError::Interrupted)
         }
@@ -151,16 +195,19 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("mab-");
-    if let Some(cache) = cache
-        && let Ok(directory) = builder.tempdir_in(cache.root())
-    {
-        return Ok(directory);
+/// Stops between two steps, or in the middle of one, when the user has had enough.
+async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if shared.interrupted() {
+                    return Err(BuildError::Interrupted);
+                }
+            }
+        }
     }
-    let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    builder.tempdir_in(temporary)
 }
 
 /// One image: from its build file to where it goes.
@@ -185,7 +232,7 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     };
     let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
 
-    let bases = Arc::new(bases(&shared, &spec).await?);
+    let bases = Arc::new(interruptible(&shared, bases(&shared, &spec)).await??);
     let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
     let linkages: BTreeMap<TargetPlatform, Linkage> =
         platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
@@ -194,7 +241,9 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
         Some(at) => {
             let at = at.clone().unwrap_or_else(|| beside(&spec, "oci"));
-            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
+            let layout = blocking(move || Ok(Layout::create_or_open(at)?)).await?;
+            shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).push(layout.clone());
+            Some(layout)
         }
         None => None,
     };

@@ -111,8 +111,10 @@ fn directories(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, StoreError> 
 
 /// Whether somebody else than the owner of `own` holds one in `parent`.
 pub(crate) fn has_others(parent: &Path, prefix: &str, own: Option<&ScratchDirectory>) -> Result<bool, StoreError> {
+    // By name: the path of one's own is absolute, whatever the parent's is.
+    let own = own.and_then(|own| own.path.file_name());
     for path in directories(parent, prefix)? {
-        if own.is_none_or(|own| own.path != path) && lock(&path)?.is_none() && path.exists() {
+        if path.file_name() != own && lock(&path)?.is_none() && path.exists() {
             return Ok(true);
         }
     }

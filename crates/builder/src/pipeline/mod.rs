@@ -7,6 +7,7 @@
 mod compile;
 mod deliver;
 mod scratch;
+mod sources;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,6 +243,10 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     };
     let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
 
+    {
+        let (spec, facts, env) = (Arc::clone(&spec), Arc::clone(&facts), shared.env.clone());
+        blocking(move || sources::check(&spec, &facts, &env)).await?;
+    }
     let bases = Arc::new(interruptible(&shared, bases(&shared, &spec)).await??);
     let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
     let linkages: BTreeMap<TargetPlatform, Linkage> =
@@ -429,6 +434,10 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
         }
         let hint = "leave the platform out, or name another base for it: `base: {default: …, PLATFORM: …}`";
         return at_fault(spec, vec![diagnostic.hint(hint)]);
+    }
+    if let BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) = &error {
+        let message = format!("base {base}: {error}");
+        return at_fault(spec, vec![Diagnostic::error("base-layout", message, place)]);
     }
     BuildError::Base { base, source: error }
 }

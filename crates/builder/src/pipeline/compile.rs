@@ -88,7 +88,8 @@ pub(super) async fn programs_and_images(
                 }
             }
             Some(Ok(Err(error))) => {
-                // The other compilers have nothing left to work for.
+                // The others have nothing left to work for.
+                assembly.maker.store.give_up();
                 if !shared.children.interrupted() {
                     shared.failed.store(true, Ordering::SeqCst);
                     let children = Arc::clone(&shared.children);

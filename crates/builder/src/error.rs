@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::check::elf::CheckError;
+use crate::check::Finding;
 use crate::process::ProcessError;
-use crate::spec::Diagnostics;
+use crate::spec::{Diagnostics, Sources};
 use crate::target::TargetPlatform;
 use crate::toolchain::{CompileError, SurveyError};
 
@@ -38,9 +38,9 @@ pub enum BuildError {
     /// The same, found by a check (a user that the base lacks, an entrypoint that is not there).
     #[error("a check has failed")]
     Check(Box<Diagnostics>),
-    /// A program does not fit its platform.
+    /// The gate: a program does not fit its platform or base, or the image cannot start.
     #[error(transparent)]
-    Program(#[from] CheckError),
+    Gate(Box<GateError>),
     /// Toolchains: what is missing, or which package is not what the build file says.
     #[error(transparent)]
     Survey(#[from] SurveyError),
@@ -92,12 +92,22 @@ pub enum BuildError {
     Internal(String),
 }
 
+/// What the gate does not let through: at least one finding.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", findings.first().map_or("a check has failed", |finding| finding.message.as_str()))]
+pub struct GateError {
+    /// The texts that places point into.
+    pub sources: Sources,
+    /// Each of them an error.
+    pub findings: Vec<Finding>,
+}
+
 impl BuildError {
     /// The family that it belongs to.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Spec(_) | Self::NoImage { .. } => ErrorClass::Usage,
-            Self::Check(_) | Self::Program(_) => ErrorClass::Check,
+            Self::Check(_) | Self::Gate(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
             }

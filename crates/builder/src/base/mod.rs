@@ -14,6 +14,7 @@ use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, Ima
 use oci_layout::layer::{LayerFacts, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
+use crate::check::elf::ElfInspector;
 use crate::target::TargetPlatform;
 
 pub use source::Source;
@@ -263,7 +264,8 @@ async fn facts(
     diff_id: Digest,
     cache: Option<&Cache>,
 ) -> Result<LayerFacts, BaseError> {
-    if let Some(facts) = cache.and_then(|cache| cache.facts(&layer.digest)) {
+    let known = cache.and_then(|cache| cache.facts(&layer.digest));
+    if let Some(facts) = known.filter(|facts| facts.inspector == ElfInspector::VERSION) {
         return Ok(facts);
     }
     let digest = layer.digest;

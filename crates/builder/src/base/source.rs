@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::embedded::EmbeddedImage;
+use crate::check::elf::ElfInspector;
 use super::{BaseError, MAX_CONFIG};
 
 /// Where an image is.
@@ -120,7 +121,7 @@ impl Source {
     ) -> Result<(LayerFacts, Digest), BaseError> {
         let digest = layer.digest;
         self.read(layer, move |reader| {
-            LayerFacts::scan(reader, compression, &Limits::default())
+            LayerFacts::scan_with(reader, compression, &Limits::default(), &mut ElfInspector)
                 .map_err(|source| BaseError::Layer { digest, source })
         })
         .await

@@ -6,6 +6,7 @@
 
 mod compile;
 mod deliver;
+mod gate;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
+use crate::check::CheckId;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished};
 use crate::process::{Children, Environment};
@@ -51,6 +53,7 @@ struct Shared {
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
+    allow: BTreeSet<CheckId>,
     offline: bool,
     colour: bool,
     rustc_wrapper: PathBuf,
@@ -99,6 +102,7 @@ pub(crate) async fn run(
         env: request.env,
         locked: request.locked,
         offline: request.offline,
+        allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::target::{ElfKind, FloatAbi, TargetPlatform};
 
 /// A small ELF file: header, program headers, interpreter, dynamic section, names.
 fn elf(kind: ElfKind, e_type: u16, flags: u32, interpreter: Option<&str>, needed: &[&str]) -> Vec<u8> {

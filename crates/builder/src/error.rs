@@ -72,6 +72,14 @@ pub enum BuildError {
         /// Why.
         source: oci_layout::layer::LayerError,
     },
+    /// An archive could not be written.
+    #[error("cannot write {}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: oci_layout::archive::ArchiveError,
+    },
     /// The output's layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
@@ -117,7 +125,10 @@ impl BuildError {
             Self::Compile(_) => ErrorClass::Toolchain,
             Self::Base { source, .. } => of_base(source),
             Self::Registry(error) => of_registry(error),
-            Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => ErrorClass::Output,
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => ErrorClass::Usage,
+            Self::Archive { .. } | Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => {
+                ErrorClass::Output
+            }
             Self::Interrupted => ErrorClass::Interrupted,
             Self::Internal(_) => ErrorClass::Other,
         }
@@ -129,6 +140,9 @@ impl BuildError {
             Self::Compile(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Survey(SurveyError::Missing(report)) => report.commands(),
             Self::NoImage { .. } => vec!["add `image: registry.example.com/team/name`, or use --image".to_owned()],
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => {
+                vec!["name one platform with --platform, or write an oci-archive, which holds them all".to_owned()]
+            }
             Self::Registry(error) => registry_hints(error),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),

@@ -168,7 +168,7 @@ pub async fn resolve(
         async move {
             let base = match parsed {
                 Document::Index(index) => {
-                    let chosen = from_index(source, index, platform).await?;
+                    let chosen = from_index(source, index, platform, cache).await?;
                     let Some(descriptor) = chosen else {
                         let available = select::available(index);
                         return Err(BaseError::NoPlatform { base: shown.clone(), platform, available });
@@ -197,6 +197,7 @@ async fn from_index(
     source: &Source,
     index: &ImageIndex,
     platform: TargetPlatform,
+    cache: Option<&Cache>,
 ) -> Result<Option<Descriptor>, BaseError> {
     let wanted = platform.platform();
     if let Some(found) = select::select(index, &wanted) {
@@ -204,11 +205,11 @@ async fn from_index(
     }
     let silent = index.manifests.iter().filter(|entry| entry.platform.is_none() && entry.media_type.is_manifest());
     for entry in silent.take(16) {
-        let (manifest, _) = manifest(source, entry).await?;
+        let (manifest, _) = manifest(source, entry, cache).await?;
         if !manifest.config.media_type.is_image_config() {
             continue;
         }
-        let own = config(source, &manifest.config).await?.platform();
+        let own = config(source, &manifest.config, cache).await?.platform();
         if wanted.base_candidates().iter().any(|candidate| own.is_same(candidate)) {
             return Ok(Some(entry.clone()));
         }
@@ -216,8 +217,12 @@ async fn from_index(
     Ok(None)
 }
 
-async fn manifest(source: &Source, descriptor: &Descriptor) -> Result<(ImageManifest, Digest), BaseError> {
-    let bytes = source.document(descriptor).await?;
+async fn manifest(
+    source: &Source,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<(ImageManifest, Digest), BaseError> {
+    let bytes = source.document(descriptor, cache).await?;
     let digest = descriptor.digest;
     match Document::parse(&bytes, &descriptor.media_type) {
         Ok(Document::Manifest(manifest)) => Ok((manifest, digest)),
@@ -226,13 +231,13 @@ async fn manifest(source: &Source, descriptor: &Descriptor) -> Result<(ImageMani
     }
 }
 
-async fn config(source: &Source, descriptor: &Descriptor) -> Result<ImageConfig, BaseError> {
+async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<ImageConfig, BaseError> {
     let digest = descriptor.digest;
     if !descriptor.media_type.is_image_config() || descriptor.size > MAX_CONFIG {
         let media_type = descriptor.media_type.clone();
         return Err(BaseError::NotImage { digest, media_type, size: descriptor.size });
     }
-    let bytes = source.blob(descriptor).await?;
+    let bytes = source.blob(descriptor, cache).await?;
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
@@ -245,9 +250,9 @@ async fn load(
     let digest = descriptor.digest;
     let manifest = match known {
         Some(manifest) => manifest.clone(),
-        None => manifest(source, descriptor).await?.0,
+        None => manifest(source, descriptor, cache).await?.0,
     };
-    let config = config(source, &manifest.config).await?;
+    let config = config(source, &manifest.config, cache).await?;
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(BaseError::Counts { digest, layers: manifest.layers.len(), diff_ids: diff_ids.len() });

@@ -1,15 +1,17 @@
 //! Where the documents and blobs of a base are read from: a closed set.
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use oci_layout::blob::FileBlob;
 use oci_layout::digest::VerifyingReader;
 use oci_layout::document::MAX_DOCUMENT;
 use oci_layout::layer::{LayerFacts, Limits};
 use oci_layout::media_type::Compression;
-use oci_layout::{BlobSource, BlobStore, Descriptor, Digest, Layout, StoreError};
+use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest, Layout, StoreError};
 use registry_client::{Client, LocalSource, RemoteSource, Repository, UploadSource};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -34,25 +36,34 @@ pub enum Source {
 }
 
 impl Source {
-    /// A manifest or index, verified.
-    pub(super) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, BaseError> {
+    /// A manifest or index, verified; a registry's from the cache, where it is there.
+    pub(super) async fn document(&self, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<Bytes, BaseError> {
         match self {
-            Self::Registry { client, repository } => {
-                Ok(client.manifest(repository, &descriptor.digest.into()).await?.bytes)
-            }
+            Self::Registry { client, repository } => match known(descriptor, MAX_DOCUMENT, cache) {
+                Some(bytes) => Ok(bytes),
+                None => {
+                    let bytes = client.manifest(repository, &descriptor.digest.into()).await?.bytes;
+                    keep(&bytes, cache);
+                    Ok(bytes)
+                }
+            },
             _ => self.small(descriptor, MAX_DOCUMENT),
         }
     }
 
-    /// A config, verified.
-    pub(super) async fn blob(&self, descriptor: &Descriptor) -> Result<Bytes, BaseError> {
+    /// A config, verified; a registry's from the cache, where it is there.
+    pub(super) async fn blob(&self, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<Bytes, BaseError> {
         match self {
             Self::Registry { client, repository } => {
+                if let Some(bytes) = known(descriptor, MAX_CONFIG, cache) {
+                    return Ok(bytes);
+                }
                 let mut stream = client.pull_blob(repository, descriptor);
                 let mut bytes = Vec::new();
                 while let Some(piece) = stream.next().await {
                     bytes.extend_from_slice(&piece?);
                 }
+                keep(&bytes, cache);
                 Ok(bytes.into())
             }
             _ => self.small(descriptor, MAX_CONFIG),
@@ -98,11 +109,59 @@ impl Source {
         }
     }
 
-    /// Copies a blob into `store`, verified; nothing happens where it is there already.
-    pub async fn copy(&self, descriptor: &Descriptor, store: &BlobStore) -> Result<(), BaseError> {
-        if store.contains(&descriptor.digest)? == Some(descriptor.size) {
-            return Ok(());
+    /// Copies a blob into `store`, verified. What comes from a registry goes by way of the cache,
+    /// where there is one, so that it is fetched once.
+    pub(crate) async fn copy(
+        &self,
+        descriptor: &Descriptor,
+        store: &BlobStore,
+        cache: Option<&Arc<Cache>>,
+    ) -> Result<(), BaseError> {
+        match (self, cache) {
+            (Self::Registry { .. }, Some(cache)) => {
+                let cached = self.cached(descriptor, cache).await?;
+                let (store, descriptor) = (store.clone(), descriptor.clone());
+                joined(spawn_blocking(move || Ok(store.import(&descriptor, &cached)?)).await)
+            }
+            _ => self.write(descriptor, store).await,
         }
+    }
+
+    /// A blob that can be read on this machine: its own one, or, of a registry's, a copy in the cache
+    /// or else in `scratch`.
+    pub(crate) async fn fetch(
+        &self,
+        descriptor: &Descriptor,
+        cache: Option<&Arc<Cache>>,
+        scratch: &BlobStore,
+    ) -> Result<Arc<dyn BlobSource>, BaseError> {
+        let path = match (self, cache) {
+            (Self::Registry { .. }, Some(cache)) => self.cached(descriptor, cache).await?,
+            (Self::Registry { .. }, None) => {
+                self.write(descriptor, scratch).await?;
+                scratch.path(&descriptor.digest)
+            }
+            _ => return self.local(descriptor),
+        };
+        Ok(Arc::new(FileBlob { descriptor: descriptor.clone(), path }))
+    }
+
+    /// Where the blob is in the cache; it is fetched if it is not there or damaged.
+    async fn cached(&self, descriptor: &Descriptor, cache: &Arc<Cache>) -> Result<PathBuf, BaseError> {
+        let known = {
+            let (cache, descriptor) = (Arc::clone(cache), descriptor.clone());
+            joined(spawn_blocking(move || Ok(cache.verified_blob(&descriptor))).await)?
+        };
+        match known {
+            Some(path) => Ok(path),
+            None => {
+                self.write(descriptor, cache.store()).await?;
+                Ok(cache.store().path(&descriptor.digest))
+            }
+        }
+    }
+
+    async fn write(&self, descriptor: &Descriptor, store: &BlobStore) -> Result<(), BaseError> {
         let (store, expected) = (store.clone(), descriptor.clone());
         self.read(descriptor, move |mut reader| {
             let mut writer = store.writer()?;
@@ -172,6 +231,17 @@ impl Source {
             Some(error) => Err(error.into()),
             None => result,
         }
+    }
+}
+
+fn known(descriptor: &Descriptor, limit: u64, cache: Option<&Cache>) -> Option<Bytes> {
+    cache?.read_blob(descriptor, limit).map(Bytes::from)
+}
+
+/// A cache that cannot be written costs time, not the build.
+fn keep(bytes: &[u8], cache: Option<&Cache>) {
+    if let Some(Err(error)) = cache.map(|cache| cache.store().put_bytes(bytes)) {
+        tracing::debug!(%error, "a document of a base is not kept");
     }
 }
 

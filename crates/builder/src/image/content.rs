@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use oci_layout::layer::{
-    Content as Bytes, Entry, EntryKind, LayerError, LayerOptions, Pool, Tree, WrittenLayer, write_layer,
-};
-use oci_layout::{BlobStore, ImagePath};
+use oci_layout::ImagePath;
+use oci_layout::layer::{Content as Bytes, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
 use super::files;
+use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item};
 use crate::spec::accounts::{Accounts, Numbers};
 use crate::spec::model::{BuildSpec, Capabilities, Compression, Grouping};
@@ -35,7 +35,7 @@ impl Content {
 }
 
 /// The new layers, lowest first, each with what made it.
-pub(crate) type Layers = Vec<(WrittenLayer, String)>;
+pub(crate) type Layers = Vec<(Arc<NewLayer>, String)>;
 
 /// Why there are no layers.
 pub(crate) enum ContentError {
@@ -103,12 +103,11 @@ pub(crate) fn plan(
     Ok(Content { groups, tree: growing.into_tree(), accounts, programs: places })
 }
 
-/// Writes the new layers into `store`.
-pub(crate) fn write_layers(
-    content: &Content,
+/// Makes the new layers.
+pub(crate) fn make_layers(
+    content: Content,
     spec: &BuildSpec,
-    pool: &Pool,
-    store: &BlobStore,
+    maker: &Arc<LayerMaker>,
 ) -> Result<Layers, ContentError> {
     let options = LayerOptions {
         compression: match spec.layers.compression {
@@ -118,11 +117,12 @@ pub(crate) fn write_layers(
         },
         ..LayerOptions::default()
     };
-    let mut written = Vec::new();
-    for (entries, created_by) in &content.groups {
-        written.push((write_layer(entries, &options, pool, store)?, created_by.clone()));
+    let mut made = Vec::new();
+    for (entries, created_by) in content.groups {
+        let plan = LayerPlan::new(entries, options.clone())?;
+        made.push((Arc::new(maker.make(plan)?), created_by));
     }
-    Ok(written)
+    Ok(made)
 }
 
 /// Users and groups of a base.

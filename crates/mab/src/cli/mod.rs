@@ -1,6 +1,9 @@
 //! What can be typed.
 
+mod cache;
+mod output;
 mod platforms;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -8,7 +11,10 @@ use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
+pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -30,6 +36,12 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Check that everything in an image is what it says
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(Verify),
+    /// Show or shrink mab's cache
+    #[command(after_help = cache::EXAMPLES)]
+    Cache(Cache),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell
@@ -44,6 +56,7 @@ const BUILD_EXAMPLES: &str = "Examples:
   mab build --push                      to the repository that the build file names
   mab build --platform linux/arm64      one platform only
   mab build -o oci:out --tag v1         another layout, another tag
+  mab build -o oci-archive:app.tar      all platforms in one file
 
 Standard output has the result alone: the image's reference by digest.";
 
@@ -68,9 +81,10 @@ pub(crate) struct Build {
     /// Push to the image's repository
     #[arg(long)]
     pub(crate) push: bool,
-    /// Where to write: oci:DIR. By default `oci` beside the build file, unless --push is given
-    #[arg(short, long, value_name = "oci:DIR", value_parser = layout)]
-    pub(crate) output: Option<PathBuf>,
+    /// Where to write: oci:DIR, oci-archive:FILE or docker-archive:FILE. Can be given several times.
+    /// By default `oci` beside the build file, unless --push is given
+    #[arg(short, long = "output", value_name = "oci:DIR", value_parser = output::destination)]
+    pub(crate) outputs: Vec<Destination>,
     /// Set a value of the build file, such as config.env.MODE=test
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
@@ -116,14 +130,6 @@ pub(crate) enum Progress {
     Json,
     /// Errors and warnings only
     Quiet,
-}
-
-fn layout(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("oci:") {
-        Some("") => Err("the directory is missing: write oci:DIR".to_owned()),
-        Some(directory) => Ok(PathBuf::from(directory)),
-        None => Err("only an OCI layout can be written: write oci:DIR".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod cache;
 mod inspect;
 mod platforms;
 mod session;
+mod verify;
 
 use clap::CommandFactory as _;
 
@@ -16,6 +18,8 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

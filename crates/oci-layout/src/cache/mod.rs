@@ -5,9 +5,9 @@
 //! for the same reason. The directory belongs to one user and is closed to all others (row C06):
 //! who can write into it could otherwise choose what goes into images.
 
-mod memo;
+mod layers;
 
-pub use memo::FileDigest;
+pub use layers::Origin;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
+use crate::layer::facts;
 use crate::layer::facts::LayerFacts;
-use crate::layer::{WrittenLayer, facts};
 use crate::lock::LockError;
 use crate::store::{BlobStore, Seam, StoreError, kind, open_regular};
 
@@ -91,7 +91,9 @@ pub struct Pruned {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Facts,
+    /// By the shape and content of a layer, and by the shape alone.
     Layers,
+    /// By the shape of a layer and the states of its files.
     Memo,
     Other,
 }
@@ -186,17 +188,6 @@ impl Cache {
     /// Keeps the facts of a layer.
     pub fn put_facts(&self, layer: &Digest, facts: &LayerFacts) -> Result<(), CacheError> {
         self.put_record(Kind::Facts, layer, facts)
-    }
-
-    /// The layer that was written for `key`, which stands for the format, the tar's plan and the
-    /// digests of all contents. Its blob may be gone.
-    pub fn layer(&self, key: &Digest) -> Option<WrittenLayer> {
-        self.record(Kind::Layers, key)
-    }
-
-    /// Notes which layer was written for `key`.
-    pub fn put_layer(&self, key: &Digest, layer: &WrittenLayer) -> Result<(), CacheError> {
-        self.put_record(Kind::Layers, key, layer)
     }
 
     /// Any other document that was kept under `key`.

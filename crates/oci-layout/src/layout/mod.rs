@@ -306,6 +306,16 @@ impl Layout {
         Ok(self.store.blob(descriptor)?)
     }
 
+    /// Everything that `index.json` leads to, as far as it is there. These blobs were whole and on
+    /// the disk when they were named; of others that are in the store, nobody knows.
+    pub fn named(&self) -> Result<BTreeSet<Digest>, LayoutError> {
+        let mut named = BTreeSet::new();
+        for entry in &self.index()?.manifests {
+            named.extend(self.reach_leniently(entry)?.into_iter().map(|reached| reached.descriptor.digest));
+        }
+        Ok(named)
+    }
+
     /// Removes blobs that nothing in `index.json` leads to, and what killed writers have left.
     /// Does nothing while another process writes to the layout: its blobs may not be named yet (row C04).
     /// Returns how many blobs went.
@@ -315,10 +325,7 @@ impl Layout {
         if self.store.has_other_writers()? {
             return Ok(0);
         }
-        let mut kept = BTreeSet::new();
-        for entry in &self.index()?.manifests {
-            kept.extend(self.reach_leniently(entry)?.into_iter().map(|reached| reached.descriptor.digest));
-        }
+        let kept = self.named()?;
         let mut removed = 0;
         for (digest, _) in self.store.list()? {
             if !kept.contains(&digest) && self.store.remove(&digest)? {

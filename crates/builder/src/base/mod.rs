@@ -31,6 +31,9 @@ pub enum BaseError {
     /// The layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] oci_layout::archive::ArchiveError),
     /// A blob.
     #[error(transparent)]
     Store(#[from] oci_layout::StoreError),
@@ -241,7 +244,7 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-async fn load(
+pub(crate) async fn load(
     source: &Arc<Source>,
     descriptor: &Descriptor,
     known: Option<&ImageManifest>,

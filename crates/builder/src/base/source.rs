@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use oci_layout::archive::Archive;
 use oci_layout::blob::FileBlob;
 use oci_layout::digest::VerifyingReader;
 use oci_layout::document::MAX_DOCUMENT;
@@ -17,8 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::embedded::EmbeddedImage;
-use crate::check::elf::ElfInspector;
 use super::{BaseError, MAX_CONFIG};
+use crate::check::elf::ElfInspector;
 
 /// Where an image is.
 pub enum Source {
@@ -31,6 +32,8 @@ pub enum Source {
     },
     /// In an OCI layout.
     Layout(Layout),
+    /// In an archive.
+    Archive(Archive),
     /// In mab.
     Embedded(EmbeddedImage),
 }
@@ -74,6 +77,7 @@ impl Source {
         match self {
             Self::Registry { .. } => Err(BaseError::embedded("a registry was asked as a file")),
             Self::Layout(layout) => Ok(layout.store().read(descriptor, limit)?.into()),
+            Self::Archive(archive) => read_small(&archive.blob(descriptor)?, limit),
             Self::Embedded(image) => image
                 .document(&descriptor.digest)
                 .map(|blob| Bytes::from(blob.bytes().to_vec()))
@@ -95,6 +99,7 @@ impl Source {
         match self {
             Self::Registry { .. } => Err(BaseError::embedded("a registry was asked as a file")),
             Self::Layout(layout) => Ok(Arc::new(layout.blob(descriptor)?)),
+            Self::Archive(archive) => Ok(Arc::new(archive.blob(descriptor)?)),
             Self::Embedded(image) => image
                 .blob(&descriptor.digest)
                 .ok_or_else(|| BaseError::embedded(format!("{} is missing", descriptor.digest))),
@@ -232,6 +237,21 @@ impl Source {
             None => result,
         }
     }
+}
+
+/// A small blob of an archive, verified.
+fn read_small(blob: &dyn BlobSource, limit: u64) -> Result<Bytes, BaseError> {
+    let descriptor = blob.descriptor();
+    let digest = descriptor.digest;
+    let failed = |source| StoreError::Io { action: "read", path: digest.to_string().into(), source };
+    if descriptor.size > limit {
+        let message = format!("it has {} bytes, more than {limit}", descriptor.size);
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)).into());
+    }
+    let reader = blob.open_at(0).map_err(failed)?;
+    let mut bytes = Vec::new();
+    VerifyingReader::new(reader, digest, descriptor.size).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes.into())
 }
 
 fn known(descriptor: &Descriptor, limit: u64, cache: Option<&Cache>) -> Option<Bytes> {

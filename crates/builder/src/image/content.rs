@@ -104,11 +104,7 @@ pub(crate) fn plan(
 }
 
 /// Makes the new layers.
-pub(crate) fn make_layers(
-    content: Content,
-    spec: &BuildSpec,
-    maker: &Arc<LayerMaker>,
-) -> Result<Layers, ContentError> {
+pub(crate) fn make_layers(content: Content, spec: &BuildSpec, maker: &Arc<LayerMaker>) -> Result<Layers, ContentError> {
     let options = LayerOptions {
         compression: match spec.layers.compression {
             Compression::Gzip => oci_layout::media_type::Compression::Gzip,
@@ -131,10 +127,7 @@ pub(crate) fn accounts(base: &Tree) -> Accounts {
     Accounts::of_base(text("/etc/passwd"), text("/etc/group"), text("/etc/shadow"))
 }
 
-fn grouped(
-    groups: Vec<(Vec<Entry>, String)>,
-    grouping: Grouping,
-) -> Vec<(Vec<Entry>, String)> {
+fn grouped(groups: Vec<(Vec<Entry>, String)>, grouping: Grouping) -> Vec<(Vec<Entry>, String)> {
     let mut layers: Vec<(Vec<Entry>, String)> = Vec::new();
     for (number, (entries, created_by)) in groups.into_iter().enumerate() {
         let joins = match grouping {

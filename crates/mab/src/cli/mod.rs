@@ -1,17 +1,22 @@
 //! What can be typed.
 
 mod cache;
+mod check;
+mod check_image;
 mod output;
 mod platforms;
 mod verify;
 
 use std::path::PathBuf;
 
+use builder::check::CheckId;
 use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
 pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use check::Check;
+pub(crate) use check_image::{CheckImage, ImageSource, LayoutChoice};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
 pub(crate) use verify::{Subject, Verify};
@@ -36,6 +41,9 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Check that an image can start on each of its platforms
+    #[command(after_help = check::EXAMPLES)]
+    Check(Check),
     /// Check that everything in an image is what it says
     #[command(after_help = verify::EXAMPLES)]
     Verify(Verify),
@@ -91,6 +99,9 @@ pub(crate) struct Build {
     /// Let settings through that run programs of their own
     #[arg(long)]
     pub(crate) allow_exec: bool,
+    /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) allow: Vec<CheckId>,
     /// Lock files of cargo and go must not change
     #[arg(long)]
     pub(crate) locked: bool,

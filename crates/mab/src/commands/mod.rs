@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod check;
 mod inspect;
 mod platforms;
 mod session;
@@ -18,6 +19,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Check(check) => check::run(&check),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn settings_are_found() {
-        let settings = "path\tx\nmod\tx\t(devel)\t\nbuild\tCGO_ENABLED=1\nbuild\tGOARCH=arm\nbuild\tGOARM=7,hardfloat\n";
+        let settings =
+            "path\tx\nmod\tx\t(devel)\t\nbuild\tCGO_ENABLED=1\nbuild\tGOARCH=arm\nbuild\tGOARM=7,hardfloat\n";
         let bytes = program(&settings.repeat(2));
         let found = find(&bytes[..], 0, bytes.len() as u64).unwrap();
         let expect = GoBuild {

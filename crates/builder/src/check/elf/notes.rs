@@ -39,7 +39,10 @@ fn property(mut list: &[u8], align: usize) -> Option<X86Level> {
         let (kind, size) = (word(0)?, word(4)? as usize);
         if kind == GNU_PROPERTY_X86_ISA_1_NEEDED && size == 4 {
             // One bit for each level, the lowest for the baseline.
-            return (1..=4_u8).rev().find(|level| word(8).is_some_and(|bits| bits & 1 << (level - 1) != 0)).map(X86Level);
+            return (1..=4_u8)
+                .rev()
+                .find(|level| word(8).is_some_and(|bits| bits & 1 << (level - 1) != 0))
+                .map(X86Level);
         }
         list = list.get(8_usize.checked_add(size)?.checked_next_multiple_of(align)?..)?;
     }

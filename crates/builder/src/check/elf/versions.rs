@@ -43,7 +43,11 @@ pub(super) fn wanted<R: ReadAt + ?Sized>(
             let entry = file.exact(version_at, 16, "the symbol versions")?;
             let field = |range: std::ops::Range<usize>| file.number(&entry[range]);
             let version = dynamic.text(file, field(8..12))?;
-            if field(4..6) & WEAK != 0 { list.weak.push(version) } else { list.versions.push(version) }
+            if field(4..6) & WEAK != 0 {
+                list.weak.push(version)
+            } else {
+                list.versions.push(version)
+            }
             match field(12..16) {
                 0 => break,
                 next => version_at = version_at.saturating_add(next),

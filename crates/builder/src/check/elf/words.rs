@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_loader_names_its_directories() {
-        let text = b"\x7fELF\0/x\0lib/\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0\0/usr/lib/z/\0";
+        let text =
+            b"\x7fELF\0/x\0lib/\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0\0/usr/lib/z/\0";
         let expect = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"];
         assert_eq!(loader_directories(&text[..]).unwrap(), expect);
         assert!(loader_directories(&b""[..]).unwrap().is_empty());

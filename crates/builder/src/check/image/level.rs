@@ -66,8 +66,24 @@ fn x86(text: &str, prefix: &str) -> Option<u8> {
 /// "Addenda to, and Errata in, the ABI for the Arm Architecture", 2.3.5.2.
 fn arm(facts: &ElfFacts, go: Option<&str>, variant: &str) -> Level {
     const NAMES: [&str; 18] = [
-        "ARM before v4", "ARMv4", "ARMv4T", "ARMv5T", "ARMv5TE", "ARMv5TEJ", "ARMv6", "ARMv6KZ", "ARMv6T2", "ARMv6K",
-        "ARMv7", "ARMv6-M", "ARMv6S-M", "ARMv7E-M", "ARMv8-A", "ARMv8-R", "ARMv8-M baseline", "ARMv8-M mainline",
+        "ARM before v4",
+        "ARMv4",
+        "ARMv4T",
+        "ARMv5T",
+        "ARMv5TE",
+        "ARMv5TEJ",
+        "ARMv6",
+        "ARMv6KZ",
+        "ARMv6T2",
+        "ARMv6K",
+        "ARMv7",
+        "ARMv6-M",
+        "ARMv6S-M",
+        "ARMv7E-M",
+        "ARMv8-A",
+        "ARMv8-R",
+        "ARMv8-M baseline",
+        "ARMv8-M mainline",
     ];
     // Thumb-2 came with v6T2, which the first Raspberry Pi is not.
     let most: &[u8] = match variant {
@@ -84,9 +100,7 @@ fn arm(facts: &ElfFacts, go: Option<&str>, variant: &str) -> Level {
             let name = NAMES.get(usize::from(architecture)).copied().unwrap_or("a later ARM");
             Level::Beyond { found: format!("{name} (its attributes say so)"), wanted }
         }
-        (_, Some(level)) if level > limit => {
-            Level::Beyond { found: format!("ARMv{level} (GOARM says so)"), wanted }
-        }
+        (_, Some(level)) if level > limit => Level::Beyond { found: format!("ARMv{level} (GOARM says so)"), wanted },
         (_, Some(level)) => Level::Fits(format!("GOARM is {level}")),
         (Some(architecture), None) => {
             let name = NAMES.get(usize::from(architecture)).copied().unwrap_or_default();

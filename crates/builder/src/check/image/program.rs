@@ -7,9 +7,7 @@ use oci_layout::ImagePath;
 
 use super::level::{Level, level};
 use super::{Image, Maker, Recorder, Role, start, ways};
-use crate::check::elf::{
-    ElfFacts, StaticNss, glibc_version, machine_name, not_program, unfit_float, unfit_machine,
-};
+use crate::check::elf::{ElfFacts, StaticNss, glibc_version, machine_name, not_program, unfit_float, unfit_machine};
 use crate::check::files::{Files, normal};
 use crate::check::loader::{Closure, Lack, Loader, libc_of};
 use crate::check::{CheckId, Finding};
@@ -37,9 +35,13 @@ impl<'a> Loaders<'a> {
         let environment = start::variable(image, "LD_LIBRARY_PATH");
         let mut known = BTreeMap::new();
         for (path, node) in image.tree.iter().filter(|(_, node)| !node.is_directory()) {
-            let Some(libc) = path.file_name().and_then(libc_of).filter(|_| is_library_directory(path)) else { continue };
+            let Some(libc) = path.file_name().and_then(libc_of).filter(|_| is_library_directory(path)) else {
+                continue;
+            };
             let real = if node.inspected.is_some() { Ok(path.clone()) } else { image.tree.resolve(path, true) };
-            let Some((real, elf)) = real.ok().and_then(|real| Some((real.clone(), files.elf(&real)?))) else { continue };
+            let Some((real, elf)) = real.ok().and_then(|real| Some((real.clone(), files.elf(&real)?))) else {
+                continue;
+            };
             // musl's file has two names: its own, and that of the C library.
             let at = if libc == Libc::Musl { path.clone() } else { real };
             known.entry((kind(&elf), libc)).or_insert_with(|| Loader::new(files, libc, at, &elf, environment));
@@ -252,8 +254,8 @@ impl Checking<'_, '_, '_> {
 
     fn no_loader(&mut self, interpreter: &str, why: &str) {
         let origin = self.image.origin(self.path);
-        let message =
-            format!("{} asks for the loader {interpreter}, which {why}", self.name()).replace("is not there", &format!("{} does not have", self.image.where_from()));
+        let message = format!("{} asks for the loader {interpreter}, which {why}", self.name())
+            .replace("is not there", &format!("{} does not have", self.image.where_from()));
         self.unfit(CheckId::Interpreter, message, ways::no_loader(&origin));
     }
 
@@ -295,8 +297,8 @@ impl Checking<'_, '_, '_> {
                         self.image.where_from()
                     );
                     let stale = passed.iter().any(|why| why.contains("ld.so.cache"));
-                    let mut finding = Finding::unfit(CheckId::Library, self.subject(), message)
-                        .hint(ways::no_library(name, stale));
+                    let mut finding =
+                        Finding::unfit(CheckId::Library, self.subject(), message).hint(ways::no_library(name, stale));
                     for why in passed.iter().take(8) {
                         finding = finding.note(why);
                     }
@@ -342,8 +344,11 @@ impl Checking<'_, '_, '_> {
                         had.0,
                         had.1
                     );
-                    Finding::unfit(CheckId::SymbolVersion, self.subject(), message)
-                        .hint(ways::newer_glibc((major, minor), Some(had), &origin))
+                    Finding::unfit(CheckId::SymbolVersion, self.subject(), message).hint(ways::newer_glibc(
+                        (major, minor),
+                        Some(had),
+                        &origin,
+                    ))
                 }
                 _ => {
                     let message = format!(
@@ -437,5 +442,7 @@ fn nss_services(files: &Files<'_>) -> Option<String> {
     let looked_up = databases.filter(|(name, _)| matches!(name.trim(), "passwd" | "group" | "hosts" | "services"));
     let mut services = looked_up.flat_map(|(_, services)| services.split_whitespace());
     // `[NOTFOUND=return]` is no service.
-    services.find(|word| !word.starts_with('[') && !word.contains('=') && !matches!(*word, "files" | "dns")).map(str::to_owned)
+    services
+        .find(|word| !word.starts_with('[') && !word.contains('=') && !matches!(*word, "files" | "dns"))
+        .map(str::to_owned)
 }

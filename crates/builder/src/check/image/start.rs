@@ -97,9 +97,8 @@ pub(super) fn script(
                 script.as_str(),
                 format!("{script} for {} is a script of `{}`, {why}", image.platform, clip(line.trim_end())),
             );
-            let finding = finding.hint(
-                "take a base that has the interpreter, add it under `files`, or start a program that needs none",
-            );
+            let finding = finding
+                .hint("take a base that has the interpreter, add it under `files`, or start a program that needs none");
             if role == Role::Own { finding } else { finding.at_most(Severity::Warning) }
         };
         let mut words = line.split_ascii_whitespace();
@@ -153,8 +152,12 @@ pub(super) fn script(
         }
     }
     recorder.unfit(
-        Finding::unfit(CheckId::Script, path.as_str(), format!("{path} is a script of a script of a script, and so on"))
-            .hint("name a program as the interpreter"),
+        Finding::unfit(
+            CheckId::Script,
+            path.as_str(),
+            format!("{path} is a script of a script of a script, and so on"),
+        )
+        .hint("name a program as the interpreter"),
     );
     started
 }
@@ -213,7 +216,9 @@ fn user(image: &Image<'_>, files: &Files<'_>, recorder: &mut Recorder<'_>) -> Op
                     "config.User",
                     format!("the image for {} starts as `{}`, but {why}", image.platform, clip(text)),
                 )
-                .hint("add the user under `users`, write numbers (`user: \"2000:2000\"`), or name one that the base has"),
+                .hint(
+                    "add the user under `users`, write numbers (`user: \"2000:2000\"`), or name one that the base has",
+                ),
             );
             None
         }
@@ -265,7 +270,10 @@ fn forbidden(files: &Files<'_>, path: &ImagePath, node: &Node, identity: &Identi
     let who = identity.uid;
     if !may(node) {
         let mode = node.mode & 0o7777;
-        return Some(format!("may not be executed by user {who}: its mode is {mode:04o}, its owner {}:{}", node.uid, node.gid));
+        return Some(format!(
+            "may not be executed by user {who}: its mode is {mode:04o}, its owner {}:{}",
+            node.uid, node.gid
+        ));
     }
     path.ancestors().into_iter().find_map(|parent| {
         let node = files.tree.get(&parent)?;
@@ -277,9 +285,13 @@ fn forbidden(files: &Files<'_>, path: &ImagePath, node: &Node, identity: &Identi
 }
 
 fn clip(text: &str) -> String {
-    text.chars().take(200).flat_map(|character| {
-        // Names with control characters would draw on the terminal.
-        let escaped: Vec<char> = if character.is_control() { character.escape_default().collect() } else { vec![character] };
-        escaped
-    }).collect()
+    text.chars()
+        .take(200)
+        .flat_map(|character| {
+            // Names with control characters would draw on the terminal.
+            let escaped: Vec<char> =
+                if character.is_control() { character.escape_default().collect() } else { vec![character] };
+            escaped
+        })
+        .collect()
 }

@@ -39,7 +39,9 @@ pub(super) fn other_libc(has: &str, wants: &str, origin: &Origin) -> String {
     let base = if wants == "glibc" { "debian:bookworm-slim" } else { "alpine" };
     let libc = if has == "musl" { "musl" } else { "gnu" };
     match origin.maker {
-        Maker::Rust => format!("take a base with {wants} ({base}), build it with `libc: {libc}`, or with `link: static`"),
+        Maker::Rust => {
+            format!("take a base with {wants} ({base}), build it with `libc: {libc}`, or with `link: static`")
+        }
         Maker::Go => format!(
             "take a base with {wants} ({base}), build it without C (`env: {{CGO_ENABLED: \"0\"}}`), or link it statically"
         ),
@@ -76,9 +78,11 @@ pub(super) fn no_version(library: &str) -> String {
 /// For a program of another machine.
 pub(super) fn other_machine(origin: &Origin) -> String {
     match origin.maker {
-        Maker::Elsewhere => "name each platform's own file (`prebuilt/${platform.arch}/…`), build it for the platform, \
+        Maker::Elsewhere => {
+            "name each platform's own file (`prebuilt/${platform.arch}/…`), build it for the platform, \
                              or leave the platform out"
-            .to_owned(),
+                .to_owned()
+        }
         _ => "look at the compiler's own configuration (a `[build] target`, GOARCH), build it elsewhere and add it as \
               `file`, or leave the platform out"
             .to_owned(),
@@ -92,8 +96,10 @@ pub(super) fn level(platform: &str, origin: &Origin) -> String {
         Maker::Go => "take GOAMD64, GOARM and the like away",
         Maker::Elsewhere => "compile it without `-march`",
     };
-    format!("{build}, compile its C library's start files for that level too, or offer the image for a higher variant \
-             than {platform} (such as linux/amd64/v3 or linux/arm/v7)")
+    format!(
+        "{build}, compile its C library's start files for that level too, or offer the image for a higher variant \
+             than {platform} (such as linux/amd64/v3 or linux/arm/v7)"
+    )
 }
 
 /// For a file that is damaged.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use oci_layout::ImagePath;
 
-use super::search::{Asking, Searched};
 use super::Loader;
+use super::search::{Asking, Searched};
 use crate::check::elf::ElfFacts;
 
 use crate::target::Libc;

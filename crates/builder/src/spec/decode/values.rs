@@ -4,8 +4,8 @@ use registry_client::{Reference, Repository, Tag};
 
 use super::annotations::first_platform;
 use super::{Decoder, scalar};
-use crate::check::UnknownCheck;
 use crate::check::CheckId;
+use crate::check::UnknownCheck;
 use crate::spec::model::{GlibcVersion, Id, Owner};
 use crate::spec::nearest::nearest;
 use crate::spec::place::{Place, Placed};

@@ -7,6 +7,13 @@ use builder::spec::Severity;
 use crate::diagnostics::Look;
 use crate::text::tame;
 
+/// A finding in a line.
+pub(crate) fn line(finding: &Finding, look: Look) -> String {
+    let style = if look.colour { AnsiColor::Yellow.on_default().bold() } else { Style::new() };
+    let how = if finding.allowed { " (let through)" } else { "" };
+    format!("{style}warning{style:#}: {} [{}]{how}", tame(&finding.message), finding.check)
+}
+
 /// A finding with its evidence, and after an empty line its ways out.
 pub(crate) fn draw(finding: &Finding, look: Look) -> String {
     let paint = |colour: AnsiColor| if look.colour { colour.on_default().bold() } else { Style::new() };

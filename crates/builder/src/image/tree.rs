@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn i11_nothing_lands_on_something_else_unasked() {
         let mut growing = Growing::new(base(), false);
-        let message = |result: Result<(), Box<Diagnostic>>| result.unwrap_err().message;
+        let message = |result: Result<ImagePath, Box<Diagnostic>>| result.unwrap_err().message;
         assert!(message(growing.put(item("/bin/sh", false))).contains("the base has it already"));
         assert!(message(growing.put(item("/bin", false))).contains("the base has it already"));
         assert!(message(growing.put(item("/usr/bin", true))).contains("is a directory"));

@@ -76,7 +76,7 @@ mod tests {
             let note = note_of(&[(0xc000_0002, &[3, 0, 0, 0]), (isa, &bits.to_le_bytes())]);
             assert_eq!(x86_level(&note, 8, true), expect.map(X86Level), "{bits}");
         }
-        let build_id = [&[4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0][..], b"GNU\0", b"abcd"].concat();
+        let build_id = [&[4, 0, 0, 0, 8, 0, 0, 0, 3, 0, 0, 0][..], b"GNU\0", b"abcdefgh"].concat();
         let both = [build_id, note_of(&[(isa, &[4, 0, 0, 0])])].concat();
         assert_eq!(x86_level(&both, 8, true), Some(X86Level(3)));
     }

@@ -57,8 +57,15 @@ pub(super) fn loader_directories<R: ReadAt + ?Sized>(source: &R) -> io::Result<V
             && text.iter().all(|byte| byte.is_ascii_graphic())
     };
     let mut found = Vec::new();
+    let mut before: &[u8] = &[];
     for text in bytes[..filled].split(|byte| *byte == 0) {
         if is_directory(text) {
+            // The list may follow other data that has no zero at its end.
+            if found.is_empty()
+                && let Some(first) = ending(before).filter(|first| is_directory(first))
+            {
+                found.push(String::from_utf8_lossy(first).trim_end_matches('/').to_owned());
+            }
             found.push(String::from_utf8_lossy(text).trim_end_matches('/').to_owned());
         } else if !found.is_empty() {
             break;
@@ -66,8 +73,15 @@ pub(super) fn loader_directories<R: ReadAt + ?Sized>(source: &R) -> io::Result<V
         if found.len() >= 16 {
             break;
         }
+        before = text;
     }
     Ok(found)
+}
+
+/// The directory of libraries that other bytes end with.
+fn ending(text: &[u8]) -> Option<&[u8]> {
+    let start = memchr::memmem::rfind(text, b"/usr/lib").or_else(|| memchr::memmem::rfind(text, b"/lib"))?;
+    text.get(start..)
 }
 
 #[cfg(test)]
@@ -89,6 +103,10 @@ mod tests {
         let text =
             b"\x7fELF\0/x\0lib/\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0\0/usr/lib/z/\0";
         let expect = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"];
+        assert_eq!(loader_directories(&text[..]).unwrap(), expect);
+        // As in Debian's for armhf: right behind other data.
+        let text = b"\x7fELF\0\x01\xffz/lib/arm-linux-gnueabihf/\0/usr/lib/arm-linux-gnueabihf/\0/lib/\0/usr/lib/\0\0";
+        let expect = ["/lib/arm-linux-gnueabihf", "/usr/lib/arm-linux-gnueabihf", "/lib", "/usr/lib"];
         assert_eq!(loader_directories(&text[..]).unwrap(), expect);
         assert!(loader_directories(&b""[..]).unwrap().is_empty());
     }

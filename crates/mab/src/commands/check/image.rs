@@ -16,6 +16,9 @@ use crate::cli::{CheckImage, ImageSource, LayoutChoice, Progress};
 use crate::commands::session::Session;
 use crate::{environment, exit, findings, progress, text};
 
+/// Warnings of one platform that are shown without being asked for.
+const WARNINGS: usize = 10;
+
 /// An image that was found.
 struct Opened {
     source: Source,
@@ -119,13 +122,29 @@ fn archive(file: &Path) -> Result<Opened, BaseError> {
 fn tell(checked: &Checked, all: bool, session: &Session) {
     for (digest, report) in &checked.platforms {
         let mut lines = Vec::new();
+        let mut warnings = 0;
         for finding in &report.findings {
             match finding.answer {
-                Answer::Unfit => text::error_line(&format!("{}\n", findings::draw(finding, session.look))),
+                Answer::Unfit if finding.is_error() => {
+                    text::error_line(&format!("{}\n", findings::draw(finding, session.look)));
+                }
+                Answer::Unfit => {
+                    warnings += 1;
+                    if all || warnings <= WARNINGS {
+                        text::error_line(&findings::line(finding, session.look));
+                    }
+                }
                 answer => {
                     lines.push(format!("  {} {}: {}", finding.check, answer.name(), text::tame(&finding.message)))
                 }
             }
+        }
+        if warnings > WARNINGS && !all {
+            text::error_line(&format!(
+                "{} warnings more for {}: --all shows them",
+                warnings - WARNINGS,
+                report.platform
+            ));
         }
         let count = |answer| report.count(answer);
         let verdict = if report.has_errors() { "cannot start" } else { "fits" };

@@ -20,6 +20,7 @@ testbed_ensure() {
         rust) ensure_rust ;;
         go) ensure_go ;;
         bases) ensure_bases ;;
+        musl) ensure_musl ;;
         cargo-deny) ensure_cargo_deny ;;
         peer-*) ensure_peer "${1#peer-}" ;;
         *) die "the test bed has no part $1" "scripts/testbed --list shows them" ;;

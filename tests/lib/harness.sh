@@ -105,7 +105,7 @@ need() {
         compilers) need_packages packages-compilers || return 1 ;;
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
-        go | bases-part) need_part "${1%-part}" || return 1 ;;
+        go | musl | bases-part) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1

@@ -8,6 +8,7 @@ mod diagnostics;
 mod environment;
 mod errors;
 mod exit;
+mod findings;
 mod progress;
 mod prompt;
 mod signals;

@@ -7,6 +7,7 @@
 mod compile;
 mod cores;
 mod deliver;
+mod gate;
 mod locks;
 mod scratch;
 mod sources;
@@ -29,6 +30,7 @@ use tokio::task::spawn_blocking;
 use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
+use crate::check::CheckId;
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
@@ -55,6 +57,7 @@ struct Shared {
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
+    allow: BTreeSet<CheckId>,
     offline: bool,
     /// The locks of the build files.
     book: Book,
@@ -140,6 +143,7 @@ pub(crate) async fn run(
         locked: request.locked,
         offline: request.offline,
         book,
+        allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,

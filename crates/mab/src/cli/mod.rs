@@ -1,6 +1,8 @@
 //! What can be typed.
 
 mod cache;
+mod check;
+mod check_image;
 mod index;
 mod lock;
 mod login;
@@ -11,11 +13,14 @@ mod verify;
 
 use std::path::PathBuf;
 
+use builder::check::CheckId;
 use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
 pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use check::Check;
+pub(crate) use check_image::CheckImage;
 pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
 pub(crate) use lock::Lock;
 pub(crate) use login::{Login, Logout};
@@ -61,6 +66,9 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials of a registry
     Logout(Logout),
+    /// Check that an image can start on each of its platforms
+    #[command(after_help = check::EXAMPLES)]
+    Check(Check),
     /// Check that everything in an image is what it says
     #[command(after_help = verify::EXAMPLES)]
     Verify(Verify),
@@ -116,6 +124,9 @@ pub(crate) struct Build {
     /// Let settings through that run programs of their own
     #[arg(long)]
     pub(crate) allow_exec: bool,
+    /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) allow: Vec<CheckId>,
     /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
     #[arg(long)]
     pub(crate) locked: bool,

@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod check;
 mod index;
 mod inspect;
 mod lock;
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Check(check) => check::run(&check),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

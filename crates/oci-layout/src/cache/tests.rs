@@ -12,7 +12,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
 }
 
 fn facts() -> LayerFacts {
-    LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
+    LayerFacts::parse(br#"{"version":2,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
 }
 
 #[test]

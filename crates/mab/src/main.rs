@@ -8,6 +8,7 @@ mod diagnostics;
 mod environment;
 mod errors;
 mod exit;
+mod log;
 mod progress;
 mod prompt;
 mod signals;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         text::error_line(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
+    log::begin();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

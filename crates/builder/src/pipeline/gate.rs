@@ -125,7 +125,7 @@ fn note_facts(content: &mut Content) -> Result<(), BuildError> {
                 FileFacts::of_file(&start, *size, entry.mode, file.file())?
             }
         };
-        let value = facts.map(|facts| serde_json::to_value(facts)).transpose();
+        let value = facts.map(serde_json::to_value).transpose();
         let value = value.map_err(|error| BuildError::Internal(error.to_string()))?;
         found.extend(value.map(|value| (entry.path.clone(), value)));
     }

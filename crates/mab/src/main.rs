@@ -8,6 +8,8 @@ mod diagnostics;
 mod environment;
 mod errors;
 mod exit;
+mod output_file;
+mod plan_text;
 mod progress;
 mod signals;
 mod text;

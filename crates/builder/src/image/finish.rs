@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
+use oci_layout::layer::Tree;
 use oci_layout::layer::facts::NodeKind;
 use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
 use oci_layout::{Descriptor, Digest, ImagePath, json};
@@ -50,6 +51,34 @@ pub(crate) struct Around<'a> {
     pub inferred: &'a BTreeMap<String, String>,
     /// RFC 3339 date.
     pub created: &'a str,
+    /// The build file or its caller says the date, so it is worth telling.
+    pub created_said: bool,
+}
+
+/// How a container of the image runs; what is to start has to be there.
+pub(crate) fn container(
+    spec: &BuildSpec,
+    values: &Variables<'_>,
+    around: &Around<'_>,
+    accounts: &Accounts,
+    tree: &Tree,
+) -> Result<ContainerConfig, ContentError> {
+    let nothing = ContainerConfig::default();
+    let base_config = around.base.map_or(&nothing, |base| &base.config.config);
+    let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
+    let user = match (&spec.config.user, inherited) {
+        (Some(owner), _) => Some(accounts.resolve(owner)?.to_string()),
+        (None, Some(text)) => Some(base_user(text, accounts)?),
+        (None, None) => None,
+    };
+    let first_binary = match spec.binaries.first() {
+        Some(binary) => Some(render_file(&binary.value.to, values)?.to_string()),
+        None => None,
+    };
+    let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
+    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
+    check_entrypoint(spec, &container, tree, around.platform)?;
+    Ok(container)
 }
 
 /// Makes config and manifest, and checks that what is to start is there.
@@ -59,22 +88,7 @@ pub(crate) fn finish(
     around: &Around<'_>,
     layers: &Layers,
 ) -> Result<Finished, ContentError> {
-    let nothing = ContainerConfig::default();
-    let base_config = around.base.map_or(&nothing, |base| &base.config.config);
-    let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
-    let user = match (&spec.config.user, inherited) {
-        (Some(owner), _) => Some(layers.accounts.resolve(owner)?.to_string()),
-        (None, Some(text)) => Some(base_user(text, &layers.accounts)?),
-        (None, None) => None,
-    };
-    let first_binary = match spec.binaries.first() {
-        Some(binary) => Some(render_file(&binary.value.to, values)?.to_string()),
-        None => None,
-    };
-    let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
-    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
-    check_entrypoint(spec, &container, layers, around.platform)?;
-
+    let container = container(spec, values, around, &layers.accounts, &layers.tree)?;
     let platform = around.platform.platform();
     let mut config = ImageConfig::new(&platform);
     config.created = Some(around.created.to_owned());
@@ -102,7 +116,12 @@ pub(crate) fn finish(
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
     stack.extend(new_layers.iter().cloned());
 
-    let added = base_annotations(around.base_name, around.base.map(|base| base.digest), Some(base_layers.len()));
+    let added = base_annotations(
+        around.base_name,
+        around.base.map(|base| base.digest),
+        Some(base_layers.len()),
+        around.created_said.then_some(around.created),
+    );
     let nothing = BTreeMap::new();
     let from_base = around.base.map_or(&nothing, |base| &base.manifest.annotations);
     let annotations =
@@ -114,11 +133,12 @@ pub(crate) fn finish(
     Ok(Finished { platform, config, config_bytes, manifest, manifest_bytes, base_layers, new_layers })
 }
 
-/// What is said of the base (image-spec, annotations.md).
+/// What is said of base and date (image-spec, annotations.md).
 pub(crate) fn base_annotations(
     name: Option<&str>,
     digest: Option<Digest>,
     layers: Option<usize>,
+    created: Option<&str>,
 ) -> BTreeMap<String, String> {
     let digest = digest.map(|digest| digest.to_string());
     let layers = layers.filter(|_| digest.is_some()).map(|count| count.to_string());
@@ -126,6 +146,7 @@ pub(crate) fn base_annotations(
         ("org.opencontainers.image.base.name", name.filter(|_| digest.is_some()).map(str::to_owned)),
         ("org.opencontainers.image.base.digest", digest.clone()),
         (BASE_LAYERS, layers),
+        ("org.opencontainers.image.created", created.map(str::to_owned)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -153,7 +174,7 @@ fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>>
 fn check_entrypoint(
     spec: &BuildSpec,
     container: &ContainerConfig,
-    layers: &Layers,
+    tree: &Tree,
     platform: TargetPlatform,
 ) -> Result<(), Box<Diagnostic>> {
     let words = container.entrypoint.as_ref().or(container.cmd.as_ref());
@@ -166,7 +187,7 @@ fn check_entrypoint(
         Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
     };
     let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
-    let node = layers.tree.resolve(&path, true).ok().and_then(|path| layers.tree.get(&path));
+    let node = tree.resolve(&path, true).ok().and_then(|path| tree.get(&path));
     match node {
         None => Err(fail("is not in the image")),
         Some(node) if !matches!(node.kind, NodeKind::File { .. }) => Err(fail("is not a file")),

@@ -6,9 +6,9 @@ mod files;
 mod finish;
 mod tree;
 
-pub(crate) use content::{ContentError, assemble_layers, context};
+pub(crate) use content::{ContentError, Group, assemble_layers, context, draft};
 pub(crate) use files::open as open_source;
-pub(crate) use finish::{Around, base_annotations, finish};
+pub(crate) use finish::{Around, base_annotations, container, finish};
 pub use finish::{BASE_LAYERS, Finished};
 
 /// Version of everything that layers and documents depend on beside their content: compressor

@@ -6,6 +6,7 @@
 
 mod compile;
 mod deliver;
+mod prepare;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,20 +17,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use oci_layout::document::ImageIndex;
 use oci_layout::layer::{Pool, Tree};
 use oci_layout::media_type::OCI_INDEX;
 use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
+use self::compile::Assembly;
 use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished};
+use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
+use crate::result::CompilerResult;
 use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
@@ -76,6 +79,66 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
+    let begun = begin(request, client, children, reporter)?;
+    let Begun { shared, specs, outputs, .. } = &begun;
+    let work = async {
+        let assemblies = prepare::all(shared, specs, outputs, Offline::Compilers).await?;
+        let (images, compilers) = compile::programs_and_images(shared, &assemblies).await?;
+        let mut outcomes = Vec::new();
+        for (assembly, images) in assemblies.iter().zip(images) {
+            outcomes.push(finish(shared, assembly, images, &compilers, outputs).await?);
+        }
+        Ok(outcomes)
+    };
+    until_interrupted(shared, work).await
+}
+
+/// See [`crate::build::plan`].
+pub(crate) async fn plan(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<ImagePlan>, BuildError> {
+    let offline = if request.offline { Offline::Registries } else { Offline::Compilers };
+    let begun = begin(request, client, children, reporter)?;
+    let Begun { shared, specs, .. } = &begun;
+    let work = async {
+        let assemblies = prepare::all(shared, specs, &[], offline).await?;
+        compile::plans(shared, &assemblies).await
+    };
+    until_interrupted(shared, work).await
+}
+
+/// What `--offline` keeps from the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offline {
+    /// Compilers alone, if at all.
+    Compilers,
+    /// mab too: a base in a registry is not looked at.
+    Registries,
+}
+
+/// A build that has begun.
+struct Begun {
+    shared: Arc<Shared>,
+    specs: Vec<Arc<BuildSpec>>,
+    outputs: Vec<Output>,
+    /// Kept until the end.
+    _scratch: tempfile::TempDir,
+}
+
+fn begin(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Begun, BuildError> {
+    if let Some(spec) = request.specs.iter().find(|spec| spec.image.is_none())
+        && request.outputs.contains(&Output::Push)
+    {
+        return Err(BuildError::NoImage { file: spec.file.clone() });
+    }
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
     // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
     let scratch = scratch_directory(cache.as_ref(), &request.env)?;
@@ -104,15 +167,8 @@ pub(crate) async fn run(
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
     });
-    let mut outcomes = Vec::new();
-    for spec in request.specs {
-        if request.outputs.contains(&Output::Push) && spec.image.is_none() {
-            return Err(BuildError::NoImage { file: spec.file.clone() });
-        }
-        let work = image(Arc::clone(&shared), Arc::new(spec), &request.outputs);
-        outcomes.push(until_interrupted(&shared, work).await?);
-    }
-    Ok(outcomes)
+    let specs = request.specs.into_iter().map(Arc::new).collect();
+    Ok(Begun { shared, specs, outputs: request.outputs, _scratch: scratch })
 }
 
 /// Ends early when the user has had enough: what is in flight is dropped.
@@ -163,96 +219,55 @@ fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Resul
     builder.tempdir_in(temporary)
 }
 
-/// One image: from its build file to where it goes.
-async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) -> Result<BuildOutcome, BuildError> {
-    let facts = {
-        let (shared, spec) = (Arc::clone(&shared), Arc::clone(&spec));
-        blocking(move || Ok(crate::facts::gather(&spec, &shared.env, &shared.children)?)).await?
-    };
-    let facts = Arc::new(facts);
-    let general = Variables { platform: None, facts: &facts };
-    let mut tags = Vec::new();
-    for tag in &spec.tags {
-        let tag = render_tag(tag, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-    let created = match (&spec.created, shared.epoch) {
-        (Some(date), _) => render_date(date, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?.to_string(),
-        (None, Some(epoch)) => jiff::Timestamp::from_second(epoch).map_or(CREATED.to_owned(), |date| date.to_string()),
-        (None, None) => CREATED.to_owned(),
-    };
-    let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
-
-    let bases = Arc::new(bases(&shared, &spec).await?);
-    let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
-    let linkages: BTreeMap<TargetPlatform, Linkage> =
-        platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
-
-    // Layers go straight into the output where it is a layout.
-    let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
-        Some(at) => {
-            let at = at.clone().unwrap_or_else(|| beside(&spec, "oci"));
-            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
-        }
-        None => None,
-    };
-    let store = layout.as_ref().map_or_else(|| shared.store.clone(), |layout| layout.store().clone());
-    let assembly = compile::Assembly {
-        spec: Arc::clone(&spec),
-        facts: Arc::clone(&facts),
-        bases: Arc::clone(&bases),
-        inferred: Arc::clone(&inferred),
-        created,
-        store: store.clone(),
-    };
-    let mut images = compile::programs_and_images(&shared, assembly, &linkages).await?;
+/// The index of an image, and where it goes.
+async fn finish(
+    shared: &Arc<Shared>,
+    assembly: &Assembly,
+    mut images: Vec<Finished>,
+    compilers: &[CompilerResult],
+    outputs: &[Output],
+) -> Result<BuildOutcome, BuildError> {
+    let Assembly { spec, bases, tags, store, layout, .. } = assembly;
     images.sort_by_key(|image| image.platform);
-
-    let base_of_index = bases.of_index(&spec);
-    let added = crate::image::base_annotations(
-        base_of_index.and_then(|base| base.name.as_deref()),
-        base_of_index.map(|base| base.digest),
-        None,
-    );
-    let annotations = index_annotations(&spec, &inferred, &added, &general).map_err(|list| at_fault(&spec, list))?;
+    let general = Variables { platform: None, facts: &assembly.facts };
+    let annotations = index_annotations(spec, &assembly.inferred, &assembly.added(), &general)
+        .map_err(|list| at_fault(spec, list))?;
     let manifests: Vec<Descriptor> = images.iter().map(|image| image.manifest.clone()).collect();
-    let index_bytes = bytes::Bytes::from(
-        oci_layout::json::to_bytes(&ImageIndex::new(manifests.clone(), annotations))
-            .map_err(|error| BuildError::Internal(error.to_string()))?,
-    );
+    let index_bytes = crate::result::index_bytes(manifests.clone(), annotations.clone())
+        .map_err(|error| BuildError::Internal(error.to_string()))?;
     let index = Descriptor::of(OCI_INDEX, &index_bytes);
-    let result = deliver::Delivery {
-        spec: &spec,
-        images: &images,
-        bases: &bases,
-        index: &index,
-        index_bytes,
-        tags: &tags,
-        store: &store,
-    };
+    let result = deliver::Delivery { spec, images: &images, bases, index: &index, index_bytes, tags, store };
     let mut references = Vec::new();
     for output in outputs {
         if shared.interrupted() {
             return Err(BuildError::Interrupted);
         }
-        references.push(match (output, &layout) {
-            (Output::Push, _) => deliver::push(&shared, &result).await?,
-            (Output::Layout(_), Some(layout)) => deliver::to_layout(&shared, &result, layout).await?,
+        references.push(match (output, layout) {
+            (Output::Push, _) => deliver::push(shared, &result).await?,
+            (Output::Layout(_), Some(layout)) => deliver::to_layout(shared, &result, layout).await?,
             (Output::Layout(_), None) => return Err(BuildError::Internal("no layout was opened".to_owned())),
         });
     }
+    let result = assembly.result(&images, index.clone(), annotations, references.clone(), compilers.to_vec());
     let tags = tags.iter().map(ToString::to_string).collect();
-    Ok(BuildOutcome { index, manifests, references, tags })
+    Ok(BuildOutcome { index, manifests, references, tags, result })
 }
 
 /// The bases of an image, by what the build file says.
-struct Bases(BTreeMap<BaseSource, Base>);
+struct Bases {
+    known: BTreeMap<BaseSource, Base>,
+    /// Those that were not looked at.
+    unknown: BTreeSet<BaseSource>,
+}
 
 impl Bases {
+    /// Whether everything is known of what `platform` stands on.
+    fn knows(&self, spec: &BuildSpec, platform: TargetPlatform) -> bool {
+        !self.unknown.contains(&spec.of(platform).base.of(platform).value)
+    }
+
     fn of(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Base> {
-        self.0.get(&spec.of(platform).base.of(platform).value)
+        self.known.get(&spec.of(platform).base.of(platform).value)
     }
 
     fn tree(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Tree> {
@@ -261,17 +276,30 @@ impl Bases {
 
     /// The base that the whole image stands on, where it is one.
     fn of_index(&self, spec: &BuildSpec) -> Option<&Base> {
-        let mut used = spec.platforms.iter().map(|platform| self.of(spec, platform.value));
-        let first = used.next()??;
-        used.all(|base| base.is_some_and(|base| std::ptr::eq(base, first))).then_some(first)
+        // All platforms of the file count, so that each machine of a farm says the same.
+        let mut used = spec.all_platforms.iter().map(|&platform| &spec.of(platform).base.of(platform).value);
+        let first = used.next()?;
+        if used.all(|source| source == first) { self.known.get(first) } else { None }
     }
 }
 
-async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildError> {
+async fn bases(shared: &Arc<Shared>, spec: &BuildSpec, offline: Offline) -> Result<Bases, BuildError> {
     let mut wanted: BTreeMap<&BaseSource, (Vec<TargetPlatform>, Option<Place>)> = BTreeMap::new();
     for platform in &spec.platforms {
         let base = spec.of(platform.value).base.of(platform.value);
         wanted.entry(&base.value).or_insert_with(|| (Vec::new(), base.place)).0.push(platform.value);
+    }
+    let mut unknown = BTreeSet::new();
+    if offline == Offline::Registries {
+        wanted.retain(|source, _| {
+            let away = matches!(source, BaseSource::Registry(_));
+            if away {
+                let message = format!("the base {} was not looked at: mab is offline", shown(source));
+                shared.reporter.report(Event::Warning { message });
+                unknown.insert((*source).clone());
+            }
+            !away
+        });
     }
     let loads = wanted.into_iter().filter(|(source, _)| **source != BaseSource::Scratch).map(
         |(source, (platforms, place))| async move {
@@ -294,7 +322,7 @@ async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildErr
             }
         },
     );
-    Ok(Bases(try_join_all(loads).await?.into_iter().collect()))
+    Ok(Bases { known: try_join_all(loads).await?.into_iter().collect(), unknown })
 }
 
 fn shown(source: &BaseSource) -> String {

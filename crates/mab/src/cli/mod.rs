@@ -1,13 +1,15 @@
-//! What can be typed.
+//! What can be typed. docs/commands.md is made from it.
 
+mod build;
+mod build_files;
+mod check;
 mod platforms;
 
-use std::path::PathBuf;
-
-use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use registry_client::{Repository, Tag};
 
+pub(crate) use build::Build;
+pub(crate) use build_files::BuildFiles;
+pub(crate) use check::Check;
 pub(crate) use platforms::Platforms;
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
@@ -22,8 +24,11 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
-    #[command(after_help = BUILD_EXAMPLES)]
+    #[command(after_help = build::EXAMPLES)]
     Build(Box<Build>),
+    /// Check build files: everything that a build does short of compiling
+    #[command(after_help = check::EXAMPLES)]
+    Check(Box<Check>),
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
@@ -39,60 +44,9 @@ pub(crate) enum Command {
     },
 }
 
-const BUILD_EXAMPLES: &str = "Examples:
-  mab build                             build.yaml here, into the OCI layout ./oci
-  mab build --push                      to the repository that the build file names
-  mab build --platform linux/arm64      one platform only
-  mab build -o oci:out --tag v1         another layout, another tag
-
-Standard output has the result alone: the image's reference by digest.";
-
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
   mab inspect registry.example.com/team/app:v1 --json";
-
-#[derive(Args, Debug)]
-pub(crate) struct Build {
-    /// Build file; `build.yaml` or `build.yml` by default. Several build several images
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Platforms in place of the build file's, such as linux/amd64,linux/arm/v7
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
-    pub(crate) platforms: Vec<TargetPlatform>,
-    /// Tags in place of the build file's
-    #[arg(short, long = "tag", value_name = "TAG", value_delimiter = ',')]
-    pub(crate) tags: Vec<Tag>,
-    /// Repository in place of the build file's
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(crate) image: Option<Repository>,
-    /// Push to the image's repository
-    #[arg(long)]
-    pub(crate) push: bool,
-    /// Where to write: oci:DIR. By default `oci` beside the build file, unless --push is given
-    #[arg(short, long, value_name = "oci:DIR", value_parser = layout)]
-    pub(crate) output: Option<PathBuf>,
-    /// Set a value of the build file, such as config.env.MODE=test
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Let settings through that run programs of their own
-    #[arg(long)]
-    pub(crate) allow_exec: bool,
-    /// Lock files of cargo and go must not change
-    #[arg(long)]
-    pub(crate) locked: bool,
-    /// cargo and go must not use the network
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Jobs at once; all processors by default
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<std::num::NonZeroUsize>,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = Progress::Auto)]
-    pub(crate) progress: Progress,
-    /// Say more
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-}
 
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
@@ -116,14 +70,6 @@ pub(crate) enum Progress {
     Json,
     /// Errors and warnings only
     Quiet,
-}
-
-fn layout(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("oci:") {
-        Some("") => Err("the directory is missing: write oci:DIR".to_owned()),
-        Some(directory) => Ok(PathBuf::from(directory)),
-        None => Err("only an OCI layout can be written: write oci:DIR".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod build_files;
+mod check;
 mod inspect;
 mod platforms;
 mod session;
@@ -14,6 +16,7 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Check(check) => check::run(&check),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Schema => {

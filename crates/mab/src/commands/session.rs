@@ -49,6 +49,22 @@ impl Session {
         Client::new(config).map_err(fail)
     }
 
+    /// `SOURCE_DATE_EPOCH`. What is no number of seconds is told, and comes back as an exit code.
+    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, u8> {
+        let text = self.env.text("SOURCE_DATE_EPOCH").map(str::trim).filter(|text| !text.is_empty());
+        let Some(text) = text else { return Ok(None) };
+        match text.parse::<i64>().ok().filter(|seconds| *seconds >= 0) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => {
+                text::error_line(&format!(
+                    "error: SOURCE_DATE_EPOCH is `{}`, not a number of seconds since 1970",
+                    text::tame(text)
+                ));
+                Err(exit::USAGE)
+            }
+        }
+    }
+
     /// Runs something asynchronous. What is left of it then, such as the reading of a file, is
     /// not waited for.
     pub(crate) fn block_on(&self, work: impl Future<Output = u8>) -> u8 {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::path::ImagePath;
 
 /// Version of the document. Another one is not read but computed anew.
-pub const FACTS_VERSION: u32 = 1;
+pub const FACTS_VERSION: u32 = 2;
 
 /// What is in a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct LayerFacts {
     pub version: u32,
     /// Entries in the tar's order.
     pub entries: Vec<Fact>,
-    /// Content of the few text files that a build reads: users, groups, the system's name, the
+    /// Content of the few text files that a build reads or adds to: users, groups, the system's name, the
     /// dynamic linker's directories.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<ImagePath, String>,

@@ -160,8 +160,10 @@ fn is_text_of_interest(path: &ImagePath) -> bool {
     let directly_in = |directory: &str, suffix: &str| {
         text.strip_prefix(directory).is_some_and(|name| !name.contains('/') && name.ends_with(suffix))
     };
-    matches!(text, "/etc/passwd" | "/etc/group" | "/etc/os-release" | "/usr/lib/os-release" | "/etc/ld.so.conf")
-        || directly_in("/etc/ld.so.conf.d/", ".conf")
+    matches!(
+        text,
+        "/etc/passwd" | "/etc/group" | "/etc/shadow" | "/etc/os-release" | "/usr/lib/os-release" | "/etc/ld.so.conf"
+    ) || directly_in("/etc/ld.so.conf.d/", ".conf")
         || directly_in("/etc/ld-musl-", ".path")
 }
 

@@ -159,15 +159,15 @@ fn texts_of_interest_are_kept() {
             ("etc/ld.so.conf.d/a.conf", F, "/opt/lib\n"),
             ("etc/ld.so.conf.d/sub/b.conf", F, "no"),
             ("etc/ld-musl-x86_64.path", F, "/lib\n"),
-            ("etc/shadow", F, "no"),
+            ("etc/shadow", F, "root:*:1:::::\n"),
         ]),
         facts(&[("etc/passwd", F, "other:x:1:1::/:/bin/sh\n")]),
     ];
-    assert_eq!(layers[0].texts.len(), 4);
+    assert_eq!(layers[0].texts.len(), 5);
     let tree = Tree::of(&layers);
     assert!(tree.text(&path("/etc/passwd")).unwrap().starts_with("other"));
     assert_eq!(tree.text(&path("/etc/os-release")), Some("ID=x\n"));
-    assert_eq!(tree.text(&path("/etc/shadow")), None);
+    assert_eq!(tree.text(&path("/etc/shadow")), Some("root:*:1:::::\n"));
 }
 
 #[test]
@@ -192,11 +192,11 @@ fn inspectors_see_the_files_they_want() {
 #[test]
 fn facts_of_another_version_are_not_read() {
     assert_eq!(LayerFacts::parse(br#"{"version":99,"entries":{"new":"shape"}}"#).unwrap(), None);
-    assert!(LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/../x","t":"f"}]}"#).is_err());
+    assert!(LayerFacts::parse(br#"{"version":2,"entries":[{"p":"/../x","t":"f"}]}"#).is_err());
     let json = crate::json::to_bytes(&facts(&[("a/b", F, "x")])).unwrap();
     assert_eq!(
         String::from_utf8(json).unwrap(),
-        r#"{"version":1,"entries":[{"p":"/a/b","t":"f","s":1,"m":493,"u":1,"g":2}]}"#
+        r#"{"version":2,"entries":[{"p":"/a/b","t":"f","s":1,"m":493,"u":1,"g":2}]}"#
     );
 }
 

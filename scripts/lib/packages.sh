@@ -87,6 +87,12 @@ ensure_packages_compilers() {
     packages_ensure "compilers" "${names[@]}"
 }
 
+# node and npm, for yaml-language-server; whoever has others on PATH keeps them.
+ensure_packages_docs() {
+    have node && have npm && return 0
+    packages_ensure "node" nodejs npm
+}
+
 ensure_packages_tools() {
     local names
     mapfile -t names < <(packages_tools)

@@ -9,6 +9,8 @@ mod environment;
 mod errors;
 mod exit;
 mod output_file;
+#[cfg(test)]
+mod pages;
 mod plan_text;
 mod progress;
 mod signals;

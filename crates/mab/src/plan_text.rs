@@ -125,3 +125,102 @@ fn broken(text: &str, width: usize) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use builder::plan::ProgramPlan;
+
+    use super::*;
+    use crate::pages::is_current;
+
+    fn plan() -> ImagePlan {
+        let digest = |text: &str| oci_layout::Digest::of(text.as_bytes());
+        let program = |path: &str, kind, from: &str| ProgramPlan { path: path.to_owned(), kind, from: from.to_owned() };
+        let layer =
+            |created_by: &str, entries, bytes| LayerOutline { created_by: created_by.to_owned(), entries, bytes };
+        let config = serde_json::json!({
+            "User": "2000:2000", "Entrypoint": ["/usr/bin/app"], "Cmd": ["serve", "--everything"],
+        });
+        ImagePlan {
+            version: 1,
+            file: "deploy/build.yaml".to_owned(),
+            image: Some("registry.example.com/team/app".to_owned()),
+            tags: vec!["v1.2.3".to_owned(), "latest".to_owned()],
+            created: "1970-01-01T00:00:01Z".to_owned(),
+            format: 1,
+            annotations: [("org.opencontainers.image.title".to_owned(), "app".to_owned())].into(),
+            platforms: vec![
+                PlatformPlan {
+                    platform: "linux/amd64".to_owned(),
+                    base: Some(BasePlan {
+                        reference: "docker.io/library/debian:bookworm-slim".to_owned(),
+                        digest: Some(digest("index")),
+                        manifest: Some(digest("manifest")),
+                        layers: 1,
+                    }),
+                    programs: vec![
+                        program("/usr/bin/app", "rust", "."),
+                        program("/usr/bin/helper", "file", "prebuilt/amd64/helper"),
+                    ],
+                    layers: Some(vec![
+                        layer("mab: directories, users", 4, Some(1234)),
+                        layer("mab: /usr/bin/app", 3, None),
+                        layer("mab: /usr/bin/helper", 1, Some(17_000_000)),
+                    ]),
+                    config: Some(serde_json::from_value(config).unwrap()),
+                },
+                PlatformPlan {
+                    platform: "linux/s390x".to_owned(),
+                    base: Some(BasePlan {
+                        reference: "example.com/base:1".to_owned(),
+                        digest: None,
+                        manifest: None,
+                        layers: 0,
+                    }),
+                    programs: vec![program("/usr/bin/app", "rust", ".")],
+                    layers: None,
+                    config: None,
+                },
+                PlatformPlan {
+                    platform: "linux/riscv64".to_owned(),
+                    base: None,
+                    programs: Vec::new(),
+                    layers: Some(Vec::new()),
+                    config: None,
+                },
+            ],
+            compile: vec![CompilePlan {
+                command:
+                    "cargo build --profile release --target x86_64-unknown-linux-gnu --package app@1.2.3 --bin app"
+                        .to_owned(),
+                directory: "/src/app".to_owned(),
+                platforms: vec!["linux/amd64".to_owned(), "linux/s390x".to_owned()],
+                environment: BTreeMap::from([("CC_x86_64_unknown_linux_gnu".to_owned(), "cc".to_owned())]),
+            }],
+        }
+    }
+
+    #[test]
+    fn plans_at_several_widths_with_and_without_colour() {
+        for width in [40, 80, 200] {
+            let plain = draw_all(&[plan()], Look { width, colour: false });
+            is_current(&format!("testdata/snapshots/plan-{width}.txt"), &plain);
+            let coloured = draw_all(&[plan()], Look { width, colour: true });
+            is_current(&format!("testdata/snapshots/plan-{width}-colour.txt"), &coloured.replace('\u{1b}', "␛"));
+            assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+            // Only a word that is longer than the line makes it longer.
+            for line in plain.lines().filter(|line| line.chars().count() > width) {
+                assert_eq!(line.trim().split(' ').filter(|word| word.len() > 15).count(), 1, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn r49_control_characters_of_a_plan_do_not_reach_the_terminal() {
+        let mut plan = plan();
+        plan.platforms[0].programs[0].from = "a\u{1b}[2Jb".to_owned();
+        assert!(!draw_all(&[plan], Look { width: 80, colour: false }).contains('\u{1b}'));
+    }
+}

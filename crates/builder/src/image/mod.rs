@@ -4,6 +4,8 @@
 mod content;
 mod files;
 mod finish;
+#[cfg(test)]
+mod parity;
 mod tree;
 
 pub(crate) use content::{ContentError, Group, assemble_layers, context, draft};

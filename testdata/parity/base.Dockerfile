@@ -2,6 +2,7 @@
 FROM scratch AS plain
 COPY --from=context passwd group /etc/
 COPY --from=context tool /usr/bin/tool
+COPY --from=context tool /bin/sh
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 FROM plain AS base

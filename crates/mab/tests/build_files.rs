@@ -54,7 +54,6 @@ fn a_check_tells_everything_that_is_wrong_with_its_place_and_writes_nothing() {
     let text = "version: 1
 platforms: [linux/amd64, linux/arm64]
 files:
-  - {from: nothing, to: /a}
   - {from: src, to: /b}
   - {from: src/sub/a, to: /etc/passwd}
   - {from: src/sub/, to: /home, owner: nobody-knows}
@@ -66,16 +65,20 @@ config: {entrypoint: [/none]}
     let (code, out, err) = run(directory, &[], &["check", "--offline"]);
     assert_eq!((code, out.as_str()), (4, ""), "{err}");
     for (place, words) in [
-        ("build.yaml:4:12", "cannot read ./nothing"),
-        ("build.yaml:5:21", "`.wh.`"),
-        ("build.yaml:6:27", "/etc/passwd cannot be in the image: the base has it already"),
-        ("build.yaml:7:40", "there is no user `nobody-knows` in the image"),
-        ("build.yaml:9:12", "/etc/passwd/x"),
+        ("build.yaml:4:21", "`.wh.`"),
+        ("build.yaml:5:27", "/etc/passwd cannot be in the image: the base has it already"),
+        ("build.yaml:6:40", "there is no user `nobody-knows` in the image"),
+        ("build.yaml:8:12", "/etc/passwd/x"),
     ] {
         assert!(err.contains(place), "{place} is not in:\n{err}");
         assert!(err.contains(words), "{words:?} is not in:\n{err}");
     }
-    assert_eq!(err.matches("cannot read ./nothing").count(), 1, "once for all platforms:\n{err}");
+    assert_eq!(err.matches("nobody-knows").count(), 2, "once for all platforms, with its excerpt:\n{err}");
+    // What is not there at all is looked for before anything else.
+    write(directory, "build.yaml", &text.replace("from: src,", "from: nothing,"));
+    let (code, _, err) = run(directory, &[], &["check", "--offline"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("build.yaml:4:12"), "{err}");
     assert!(!directory.join("oci").exists());
 }
 

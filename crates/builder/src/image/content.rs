@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, Pool, Tree, WrittenLayer, write_layer};
-use oci_layout::{BlobStore, ImagePath};
+use oci_layout::ImagePath;
+use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
 use super::files;
+use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item};
 use crate::spec::accounts::{Accounts, Numbers};
 use crate::spec::model::{BinarySpec, BuildSpec, Capabilities, Compression, FileSpec, Grouping};
@@ -16,7 +18,7 @@ use crate::spec::{Destination, Diagnostic, Variables, render_destination, render
 /// What was added to the base.
 pub(crate) struct Layers {
     /// The layers, lowest first, each with what made it.
-    pub written: Vec<(WrittenLayer, String)>,
+    pub made: Vec<(Arc<NewLayer>, String)>,
     /// All files of the image.
     pub tree: Tree,
     /// Its users.
@@ -104,13 +106,13 @@ pub(crate) fn draft(
 }
 
 /// Writes the new layers of one platform into `store`. `spec` is the platform's.
+/// Makes the new layers of one platform. `spec` is the platform's.
 pub(crate) fn assemble_layers(
     spec: &BuildSpec,
     values: &Variables<'_>,
     base: Tree,
     programs: &[PathBuf],
-    pool: &Pool,
-    store: &BlobStore,
+    maker: &Arc<LayerMaker>,
 ) -> Result<Layers, ContentError> {
     let programs: Vec<Option<PathBuf>> = programs.iter().cloned().map(Some).collect();
     let Draft { groups, tree, accounts } = draft(spec, values, base, &programs)?;
@@ -122,11 +124,12 @@ pub(crate) fn assemble_layers(
         },
         ..LayerOptions::default()
     };
-    let mut written = Vec::new();
+    let mut made = Vec::new();
     for group in groups {
-        written.push((write_layer(&group.entries, &options, pool, store)?, group.created_by));
+        let plan = LayerPlan::new(group.entries, options.clone())?;
+        made.push((maker.make(plan)?, group.created_by));
     }
-    Ok(Layers { written, tree, accounts })
+    Ok(Layers { made, tree, accounts })
 }
 
 /// Users and groups of a base.

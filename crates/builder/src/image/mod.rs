@@ -4,14 +4,17 @@
 mod content;
 mod files;
 mod finish;
+mod layers;
 #[cfg(test)]
 mod parity;
 mod tree;
 
 pub(crate) use content::{ContentError, Group, assemble_layers, context, draft};
 pub(crate) use files::open as open_source;
+pub use finish::BASE_LAYERS;
+pub(crate) use finish::Finished;
 pub(crate) use finish::{Around, base_annotations, container, finish};
-pub use finish::{BASE_LAYERS, Finished};
+pub(crate) use layers::{LayerMaker, NewLayer};
 
 /// Version of everything that layers and documents depend on beside their content: compressor
 /// and level, block size, file times, layer order, JSON key order. A new number gives new digests.

@@ -1,13 +1,15 @@
 //! From the build file's binaries to finished images: programs are compiled and checked, and a
-//! platform's layers are written as soon as its own programs are there.
+//! platform's layers are written, and its blobs sent off, as soon as its own programs are there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use oci_layout::cache::Origin;
 use registry_client::Tag;
 use tokio::task::JoinSet;
 
+use super::cores::Cores;
 use super::*;
 use crate::check::elf::check_program;
 use crate::image::{Around, ContentError, assemble_layers, container, draft, finish};
@@ -29,8 +31,9 @@ pub(super) struct Assembly {
     pub(super) inferred: BTreeMap<String, String>,
     pub(super) tags: Vec<Tag>,
     pub(super) created: Date,
-    pub(super) store: BlobStore,
-    pub(super) layout: Option<Layout>,
+    pub(super) maker: Arc<LayerMaker>,
+    /// Where the image goes: each platform's blobs as soon as they are there.
+    pub(super) sinks: Vec<Sink>,
 }
 
 /// Date of an image.
@@ -46,6 +49,11 @@ impl Assembly {
     pub(super) fn known_platforms(&self) -> impl Iterator<Item = TargetPlatform> {
         let platforms = self.spec.platforms.iter().map(|platform| platform.value);
         platforms.filter(|&platform| self.bases.knows(&self.spec, platform))
+    }
+
+    /// The layouts that it is written to.
+    pub(super) fn layouts(&self) -> impl Iterator<Item = &Layout> {
+        self.sinks.iter().filter_map(Sink::layout).map(|sink| sink.layout())
     }
 
     /// What the index says beside what is inferred: of its base, and its date where it was said.
@@ -78,13 +86,19 @@ impl Assembly {
     /// What is to be told of the finished image.
     pub(super) fn result(
         &self,
-        images: &[Finished],
+        shared: &Shared,
+        images: &[Arc<Finished>],
         index: Descriptor,
         annotations: BTreeMap<String, String>,
         references: Vec<String>,
         compilers: Vec<CompilerResult>,
     ) -> ImageResult {
         let spec = &self.spec;
+        let inputs = Inputs::of(spec, &self.facts, &self.created.text);
+        let inputs = match shared.book.checksum(crate::image_context(spec)) {
+            Some(lock) => inputs.locked(lock, &self.facts),
+            None => inputs,
+        };
         ImageResult {
             version: crate::result::VERSION,
             file: spec.file.display().to_string(),
@@ -95,7 +109,7 @@ impl Assembly {
             platforms: spec.all_platforms.clone(),
             annotations,
             manifests: images.iter().map(|image| self.manifest_result(image)).collect(),
-            inputs: Inputs::of(&self.spec, &self.facts, &self.created.text),
+            inputs,
             compilers,
         }
     }
@@ -114,11 +128,12 @@ impl Assembly {
 
     fn manifest_result(&self, image: &Finished) -> ManifestResult {
         let base = self.bases.of(&self.spec, image.platform);
+        let new_layers = image.new_layers.iter().map(|layer| layer.written.descriptor.clone());
         ManifestResult {
             platform: image.platform,
             descriptor: image.manifest.clone(),
             config: image.config.clone(),
-            layers: image.base_layers.iter().chain(&image.new_layers).cloned().collect(),
+            layers: image.base_layers.iter().cloned().chain(new_layers).collect(),
             base: base.and_then(|base| {
                 let own = base.platforms.get(&image.platform)?;
                 Some(BaseResult { name: base.name.clone(), digest: base.digest, manifest: own.digest })
@@ -131,7 +146,9 @@ impl Assembly {
 enum Finish {
     Compiled(Vec<Artifact>),
     /// Which of the build's images, and one platform of it.
-    Assembled(usize, Box<Finished>),
+    Assembled(usize, Arc<Finished>),
+    /// One of the outputs has a platform's blobs.
+    Delivered,
 }
 
 /// The programs of one platform of one image (by its number) as they come.
@@ -149,7 +166,7 @@ pub(super) struct Wanted {
 pub(super) async fn programs_and_images(
     shared: &Arc<Shared>,
     assemblies: &[Arc<Assembly>],
-) -> Result<(Vec<Vec<Finished>>, Vec<CompilerResult>), BuildError> {
+) -> Result<(Vec<Vec<Arc<Finished>>>, Vec<CompilerResult>), BuildError> {
     let mut wanted = wanted(assemblies)?;
     let units = survey(shared, assemblies, &mut wanted).await?;
     if !units.is_empty() {
@@ -161,21 +178,19 @@ pub(super) async fn programs_and_images(
     let mut tasks: JoinSet<Result<Finish, BuildError>> = JoinSet::new();
     let (rust, go): (Vec<CompileUnit>, Vec<CompileUnit>) =
         units.into_iter().partition(|unit| matches!(unit, CompileUnit::Rust(_)));
-    // One cargo call at a time uses all cores by itself; Go's are side by side on theirs.
-    let cargo = Arc::new(tokio::sync::Semaphore::new(1));
-    let golang = Arc::new(tokio::sync::Semaphore::new(shared.jobs.get()));
-    for (units, limit) in [(rust, cargo), (go, golang)] {
+    let cores = Arc::new(Cores::new(shared.jobs, rust.len(), go.len()));
+    for (units, is_cargo) in [(rust, true), (go, false)] {
         for unit in units {
-            let (shared, limit) = (Arc::clone(shared), Arc::clone(&limit));
+            let (shared, cores) = (Arc::clone(shared), Arc::clone(&cores));
             tasks.spawn(async move {
-                let _turn = limit.acquire_owned().await;
-                compile(&shared, unit).await
+                let turn = cores.turn(is_cargo).await;
+                compile(&shared, unit, turn.jobs).await
             });
         }
     }
     let ready = |programs: &Vec<Option<PathBuf>>| programs.iter().all(Option::is_some);
     let mut begun = BTreeSet::new();
-    let mut finished: Vec<Vec<Finished>> = assemblies.iter().map(|_| Vec::new()).collect();
+    let mut finished: Vec<Vec<Arc<Finished>>> = assemblies.iter().map(|_| Vec::new()).collect();
     loop {
         for (&(image, platform), programs) in awaited.iter().filter(|(_, programs)| ready(programs)) {
             if let Some(assembly) = assemblies.get(image)
@@ -187,9 +202,13 @@ pub(super) async fn programs_and_images(
         }
         match tasks.join_next().await {
             None => break,
+            Some(Ok(Ok(Finish::Delivered))) => {}
             Some(Ok(Ok(Finish::Assembled(image, made)))) => {
-                if let Some(images) = finished.get_mut(image) {
-                    images.push(*made);
+                if let (Some(assembly), Some(images)) = (assemblies.get(image), finished.get_mut(image)) {
+                    for number in 0..assembly.sinks.len() {
+                        tasks.spawn(deliver(Arc::clone(shared), Arc::clone(assembly), number, Arc::clone(&made)));
+                    }
+                    images.push(made);
                 }
             }
             Some(Ok(Ok(Finish::Compiled(artifacts)))) => {
@@ -202,7 +221,8 @@ pub(super) async fn programs_and_images(
                 }
             }
             Some(Ok(Err(error))) => {
-                // The other compilers have nothing left to work for.
+                // The others have nothing left to work for.
+                assemblies.iter().for_each(|assembly| assembly.maker.store.give_up());
                 if !shared.children.interrupted() {
                     shared.failed.store(true, Ordering::SeqCst);
                     let children = Arc::clone(&shared.children);
@@ -480,7 +500,7 @@ fn wrong_program(assemblies: &[Arc<Assembly>], wanted: &Wanted, running: usize, 
     at_fault(spec, vec![diagnostic])
 }
 
-async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, BuildError> {
+async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) -> Result<Finish, BuildError> {
     let shared = Arc::clone(shared);
     blocking(move || {
         if shared.children.interrupted() {
@@ -489,7 +509,7 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, Buil
         let platforms = unit.platforms();
         let only = if platforms.len() == 1 { platforms.first().copied() } else { None };
         let piece = shared.work.start(Phase::Compile, only, unit.describe(), None);
-        let compiled = crate::toolchain::compile(&unit, piece.id, &shared.tools())?;
+        let compiled = crate::toolchain::compile(&unit, piece.id, &ToolContext { jobs, ..shared.tools() })?;
         piece.done(String::new());
         Ok(Finish::Compiled(compiled.artifacts))
     })
@@ -519,14 +539,30 @@ async fn assemble(
             ContentError::Layer(source) => BuildError::Layer { platform, source },
         };
         let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
-        let layers = assemble_layers(spec, &values, tree, &programs, &shared.pool, &assembly.store).map_err(fault)?;
+        let layers = assemble_layers(spec, &values, tree, &programs, &assembly.maker).map_err(fault)?;
         let around = assembly.around(platform);
         let finished = finish(spec, &values, &around, &layers).map_err(fault)?;
-        let size: u64 = finished.new_layers.iter().map(|layer| layer.size).sum();
-        piece.done(format!("{} new, {}", finished.new_layers.len(), megabytes(size)));
-        Ok(Finish::Assembled(image, Box::new(finished)))
+        let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
+        let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
+        match (finished.new_layers.len(), written) {
+            (count, 0) => piece.cached(format!("{count} as before, {}", megabytes(size))),
+            (count, _) => piece.done(format!("{count} new, {}", megabytes(size))),
+        }
+        Ok(Finish::Assembled(image, Arc::new(finished)))
     })
     .await
+}
+
+async fn deliver(
+    shared: Arc<Shared>,
+    assembly: Arc<Assembly>,
+    number: usize,
+    image: Arc<Finished>,
+) -> Result<Finish, BuildError> {
+    if let Some(sink) = assembly.sinks.get(number) {
+        sink.take(&shared, &assembly.spec, &assembly.bases, &image).await?;
+    }
+    Ok(Finish::Delivered)
 }
 
 fn megabytes(bytes: u64) -> String {

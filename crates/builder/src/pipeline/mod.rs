@@ -5,31 +5,35 @@
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
 mod compile;
+mod cores;
 mod deliver;
+mod locks;
 mod prepare;
-mod work;
+mod scratch;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use oci_layout::layer::{Pool, Tree};
+use oci_layout::layer::{LayerError, Pool, Tree};
 use oci_layout::media_type::OCI_INDEX;
 use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
 use self::compile::Assembly;
-use self::work::Work;
+use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
-use crate::build::{BuildOutcome, BuildRequest, Output};
+use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
-use crate::image::{CREATED, Finished};
+use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
+use crate::lock::book::Book;
 use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
 use crate::result::CompilerResult;
@@ -38,6 +42,7 @@ use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {
@@ -46,20 +51,23 @@ struct Shared {
     reporter: Arc<dyn Reporter>,
     work: Work,
     client: Client,
-    cache: Option<Cache>,
-    pool: Arc<Pool>,
-    /// Where new blobs go that no output of its own takes.
-    store: BlobStore,
+    cache: Option<Arc<Cache>>,
+    /// Makes layers that no output of its own takes: their blobs stay in the cache, where there is one.
+    maker: Arc<LayerMaker>,
     /// A directory of mab's own for what compilers leave behind.
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
     offline: bool,
+    /// The locks of the build files.
+    book: Book,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
     /// A part has failed, and the children are ended because of that.
     failed: AtomicBool,
+    /// The layouts that this build writes to.
+    layouts: Mutex<Vec<Layout>>,
 }
 
 impl Shared {
@@ -67,10 +75,33 @@ impl Shared {
     fn interrupted(&self) -> bool {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
     }
+
+    fn layouts(&self) -> Vec<Layout> {
+        self.layouts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets everything fail that is still being written.
+    fn stop_writing(&self) {
+        self.maker.store.give_up();
+        self.layouts().iter().for_each(|layout| layout.store().give_up());
+    }
+
+    /// Takes back what a build that failed has written. What cannot be removed now, the next
+    /// build that succeeds removes.
+    fn discard(&self) {
+        for layout in self.layouts() {
+            match layout.with_lock_limit(DISCARD_LIMIT).discard() {
+                Ok(count) => tracing::debug!(count, "took back blobs"),
+                Err(error) => tracing::debug!(%error, "cannot take back what was written"),
+            }
+        }
+    }
 }
 
 /// How long what is under way may take to end by itself after an interrupt.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a failed build waits for others that write to the same layout.
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// See [`crate::build::build`].
 pub(crate) async fn run(
@@ -79,18 +110,32 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
-    let begun = begin(request, client, children, reporter)?;
-    let Begun { shared, specs, outputs, .. } = &begun;
+    let frozen = request.locked || request.offline;
+    let book = Book::open(&request.specs, frozen)?;
+    let begun = begin(request, book, client, children, reporter)?;
+    let Begun { shared, specs, outputs, locked_compilers, .. } = &begun;
     let work = async {
+        if *locked_compilers {
+            locks::check_compilers(shared, specs).await?;
+        }
         let assemblies = prepare::all(shared, specs, outputs, Offline::Compilers).await?;
+        let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
         let (images, compilers) = compile::programs_and_images(shared, &assemblies).await?;
         let mut outcomes = Vec::new();
-        for (assembly, images) in assemblies.iter().zip(images) {
-            outcomes.push(finish(shared, assembly, images, &compilers, outputs).await?);
+        for (assembly, images) in assemblies.into_iter().zip(images) {
+            outcomes.push(finish(shared, &assembly, images, &compilers).await?);
+            // It is named now. Kept open it would look like another writer to the next image.
+            let count = assembly.layouts().count();
+            shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).drain(..count);
         }
         Ok(outcomes)
     };
-    until_interrupted(shared, work).await
+    let outcome = until_interrupted(shared, work).await;
+    if outcome.is_err() {
+        let shared = Arc::clone(shared);
+        let _ = spawn_blocking(move || shared.discard()).await;
+    }
+    outcome
 }
 
 /// See [`crate::build::plan`].
@@ -101,10 +146,16 @@ pub(crate) async fn plan(
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<ImagePlan>, BuildError> {
     let offline = if request.offline { Offline::Registries } else { Offline::Compilers };
-    let begun = begin(request, client, children, reporter)?;
-    let Begun { shared, specs, .. } = &begun;
+    // Nothing is written, no lock either.
+    let book = if request.locked { Book::open(&request.specs, true)? } else { Book::to_look_at(&request.specs)? };
+    let begun = begin(request, book, client, children, reporter)?;
+    let Begun { shared, specs, locked_compilers, .. } = &begun;
     let work = async {
+        if *locked_compilers {
+            locks::check_compilers(shared, specs).await?;
+        }
         let assemblies = prepare::all(shared, specs, &[], offline).await?;
+        let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
         compile::plans(shared, &assemblies).await
     };
     until_interrupted(shared, work).await
@@ -115,7 +166,7 @@ pub(crate) async fn plan(
 enum Offline {
     /// Compilers alone, if at all.
     Compilers,
-    /// mab too: a base in a registry is not looked at.
+    /// mab too: a base in a registry is looked at only as far as lock and cache know it.
     Registries,
 }
 
@@ -124,12 +175,14 @@ struct Begun {
     shared: Arc<Shared>,
     specs: Vec<Arc<BuildSpec>>,
     outputs: Vec<Output>,
+    locked_compilers: bool,
     /// Kept until the end.
-    _scratch: tempfile::TempDir,
+    _scratch: Option<oci_layout::ScratchDirectory>,
 }
 
 fn begin(
     request: BuildRequest,
+    book: Book,
     client: &Client,
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
@@ -139,36 +192,52 @@ fn begin(
     {
         return Err(BuildError::NoImage { file: spec.file.clone() });
     }
-    let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
-    // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
-    let scratch = scratch_directory(cache.as_ref(), &request.env)?;
-    let store_at = scratch.path().join("blobs-of-this-build");
-    fs_err::create_dir_all(&store_at)?;
-    let work_dir = match &cache {
-        Some(cache) => cache.root().join("compile"),
-        None => scratch.path().join("compile"),
+    let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
+    if let Some(cache) = &cache {
+        locks::take_facts(&book, cache)?;
+    }
+    // Without a cache there has to be some place all the same, for as long as the build lasts.
+    let scratch = match cache {
+        Some(_) => None,
+        None => Some(scratch::directory(&request.env)?),
     };
+    let root = match (&cache, &scratch) {
+        (Some(cache), _) => cache.root().to_owned(),
+        (None, Some(scratch)) => scratch.path().to_owned(),
+        (None, None) => return Err(BuildError::Internal("there is nowhere to work".to_owned())),
+    };
+    let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
+    let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
+    let pool = Arc::new(Pool::new(request.jobs)?);
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
         reporter,
         client: client.clone(),
         cache,
-        pool: Arc::new(Pool::new(request.jobs)?),
-        store: BlobStore::new(&store_at),
+        maker: Arc::new(maker),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
         env: request.env,
         locked: request.locked,
         offline: request.offline,
+        book,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
+        layouts: Mutex::default(),
     });
-    let specs = request.specs.into_iter().map(Arc::new).collect();
-    Ok(Begun { shared, specs, outputs: request.outputs, _scratch: scratch })
+    locks::check_formats(&shared);
+    Ok(Begun {
+        shared,
+        specs: request.specs.into_iter().map(Arc::new).collect(),
+        outputs: request.outputs,
+        locked_compilers: request.locked_compilers,
+        _scratch: scratch,
+    })
 }
 
 /// Ends early when the user has had enough: what is in flight is dropped.
@@ -188,7 +257,9 @@ async fn until_interrupted<T>(
             result => result,
         },
         () = watch => {
-            // Compilers are ended by now or soon; their threads are waited for, so that nothing is left.
+            // Compilers are ended by now or soon, writers fail at their next byte; their threads are
+            // waited for, so that nothing is left.
+            shared.stop_writing();
             let _ = tokio::time::timeout(GRACE, work).await;
             Err(BuildError::Interrupted)
         }
@@ -198,7 +269,12 @@ async fn until_interrupted<T>(
 fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     let root = root?;
     match Cache::open(root) {
-        Ok(cache) => Some(cache),
+        Ok(cache) => {
+            if let Err(error) = cache.store().sweep() {
+                tracing::debug!(%error, "cannot remove what killed builds have left");
+            }
+            Some(cache)
+        }
         Err(error) => {
             let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             reporter.report(Event::Warning { message: format!("building without a cache: {error}{reason}") });
@@ -207,27 +283,29 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("mab-");
-    if let Some(cache) = cache
-        && let Ok(directory) = builder.tempdir_in(cache.root())
-    {
-        return Ok(directory);
+/// Stops between two steps, or in the middle of one, when the user has had enough.
+async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if shared.interrupted() {
+                    return Err(BuildError::Interrupted);
+                }
+            }
+        }
     }
-    let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    builder.tempdir_in(temporary)
 }
 
 /// The index of an image, and where it goes.
 async fn finish(
     shared: &Arc<Shared>,
     assembly: &Assembly,
-    mut images: Vec<Finished>,
+    mut images: Vec<Arc<Finished>>,
     compilers: &[CompilerResult],
-    outputs: &[Output],
 ) -> Result<BuildOutcome, BuildError> {
-    let Assembly { spec, bases, tags, store, layout, .. } = assembly;
+    let Assembly { spec, bases, tags, sinks, .. } = assembly;
     images.sort_by_key(|image| image.platform);
     let general = Variables { platform: None, facts: &assembly.facts };
     let annotations = index_annotations(spec, &assembly.inferred, &assembly.added(), &general)
@@ -236,21 +314,23 @@ async fn finish(
     let index_bytes = crate::result::index_bytes(manifests.clone(), annotations.clone())
         .map_err(|error| BuildError::Internal(error.to_string()))?;
     let index = Descriptor::of(OCI_INDEX, &index_bytes);
-    let result = deliver::Delivery { spec, images: &images, bases, index: &index, index_bytes, tags, store };
+    let result = Delivery { spec, bases, images: &images, index: &index, index_bytes, tags };
     let mut references = Vec::new();
-    for output in outputs {
-        if shared.interrupted() {
-            return Err(BuildError::Interrupted);
-        }
-        references.push(match (output, layout) {
-            (Output::Push, _) => deliver::push(shared, &result).await?,
-            (Output::Layout(_), Some(layout)) => deliver::to_layout(shared, &result, layout).await?,
-            (Output::Layout(_), None) => return Err(BuildError::Internal("no layout was opened".to_owned())),
-        });
+    for sink in sinks.iter() {
+        references.push(sink.complete(shared, &result).await?);
     }
-    let result = assembly.result(&images, index.clone(), annotations, references.clone(), compilers.to_vec());
+    let result = assembly.result(shared, &images, index.clone(), annotations, references.clone(), compilers.to_vec());
     let tags = tags.iter().map(ToString::to_string).collect();
     Ok(BuildOutcome { index, manifests, references, tags, result })
+}
+
+/// New layers go straight into the output where it is a layout.
+fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
+    let Some(sink) = sinks.iter().find_map(Sink::layout) else {
+        return Arc::clone(&shared.maker);
+    };
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.
@@ -291,14 +371,16 @@ async fn bases(shared: &Arc<Shared>, spec: &BuildSpec, offline: Offline) -> Resu
     }
     let mut unknown = BTreeSet::new();
     if offline == Offline::Registries {
-        wanted.retain(|source, _| {
-            let away = matches!(source, BaseSource::Registry(_));
-            if away {
-                let message = format!("the base {} was not looked at: mab is offline", shown(source));
-                shared.reporter.report(Event::Warning { message });
-                unknown.insert((*source).clone());
+        wanted.retain(|source, (platforms, _)| {
+            let BaseSource::Registry(reference) = source else { return true };
+            if locks::is_at_hand(shared, spec, reference, platforms) {
+                return true;
             }
-            !away
+            let message =
+                format!("the base {} was not looked at: mab is offline, and it is not in the cache", shown(source));
+            shared.reporter.report(Event::Warning { message });
+            unknown.insert((*source).clone());
+            false
         });
     }
     let loads = wanted.into_iter().filter(|(source, _)| **source != BaseSource::Scratch).map(
@@ -348,10 +430,9 @@ async fn base_of(
     shown: &str,
     platforms: &[TargetPlatform],
 ) -> Result<Base, BaseError> {
-    let cache = shared.cache.as_ref();
+    let cache = shared.cache.as_deref();
     match source {
         BaseSource::Registry(reference) => {
-            let fetched = shared.client.manifest(&reference.repository, &reference.target()).await?;
             // The name is the moving one where there is one, so that an image does not change when
             // its base is pinned to what the tag names.
             let name = match (&reference.tag, &reference.digest) {
@@ -361,8 +442,7 @@ async fn base_of(
             };
             let repository = reference.repository.clone();
             let source = Arc::new(Source::Registry { client: shared.client.clone(), repository });
-            base::resolve(shown.to_owned(), Some(name), source, fetched.descriptor, &fetched.bytes, platforms, cache)
-                .await
+            locks::resolve(shared, spec, reference, source, (shown.to_owned(), name), platforms).await
         }
         BaseSource::Layout { directory, select } => {
             let layout = Layout::open(crate::image_context(spec).join(directory))?;
@@ -381,11 +461,12 @@ async fn base_of(
         BaseSource::Static => {
             let made = {
                 let shared = Arc::clone(shared);
-                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.pool, &shared.store)).await
+                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.maker)).await
             };
             let image = made.unwrap_or_else(|error| Err(BaseError::embedded(error)))?;
             let (root, bytes) = (image.index.descriptor().clone(), Arc::clone(image.index.bytes()));
             let name = Some(embedded::NAME.to_owned());
+            locks::note_static(shared, spec)?;
             base::resolve(shown.to_owned(), name, Arc::new(Source::Embedded(image)), root, &bytes, platforms, cache)
                 .await
         }
@@ -404,7 +485,14 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
         let hint = "leave the platform out, or name another base for it: `base: {default: …, PLATFORM: …}`";
         return at_fault(spec, vec![diagnostic.hint(hint)]);
     }
-    BuildError::Base { base, source: error }
+    match error {
+        BaseError::Lock(error) => BuildError::Lock(error),
+        BaseError::Layout(source @ oci_layout::LayoutError::NotLayout { .. }) => {
+            let message = format!("base {base}: {source}");
+            at_fault(spec, vec![Diagnostic::error("base-layout", message, place)])
+        }
+        source => BuildError::Base { base, source },
+    }
 }
 
 fn at_fault(spec: &BuildSpec, list: Vec<Diagnostic>) -> BuildError {

@@ -10,16 +10,20 @@ pub(super) async fn all(
     specs: &[Arc<BuildSpec>],
     outputs: &[Output],
     offline: Offline,
-) -> Result<Vec<Arc<Assembly>>, BuildError> {
-    try_join_all(specs.iter().map(|spec| one(shared, spec, outputs, offline))).await
+) -> Result<Vec<Assembly>, BuildError> {
+    let mut assemblies = try_join_all(specs.iter().map(|spec| one(shared, spec, offline))).await?;
+    // One after the other: an image that is done lets go of the first of these layouts.
+    for assembly in &mut assemblies {
+        for output in outputs {
+            assembly.sinks.push(Sink::open(shared, &assembly.spec, output).await?);
+        }
+        assembly.maker = maker(shared, &assembly.sinks);
+        shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).extend(assembly.layouts().cloned());
+    }
+    Ok(assemblies)
 }
 
-async fn one(
-    shared: &Arc<Shared>,
-    spec: &Arc<BuildSpec>,
-    outputs: &[Output],
-    offline: Offline,
-) -> Result<Arc<Assembly>, BuildError> {
+async fn one(shared: &Arc<Shared>, spec: &Arc<BuildSpec>, offline: Offline) -> Result<Assembly, BuildError> {
     let facts = {
         let (shared, spec) = (Arc::clone(shared), Arc::clone(spec));
         blocking(move || Ok(crate::facts::gather(&spec, &shared.env, &shared.children)?)).await?
@@ -40,25 +44,21 @@ async fn one(
     };
     let created = Date { said: date.is_some(), text: date.unwrap_or_else(|| CREATED.to_owned()) };
     let inferred = crate::spec::infer::annotations(spec, &facts);
-    let bases = Arc::new(bases(shared, spec, offline).await?);
-    // Layers go straight into the output where it is a layout.
-    let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
-        Some(at) => {
-            let at = at.clone().unwrap_or_else(|| beside(spec, "oci"));
-            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
-        }
-        None => None,
-    };
-    let store = layout.as_ref().map_or_else(|| shared.store.clone(), |layout| layout.store().clone());
-    Ok(Arc::new(Assembly {
+    let facts = Arc::new(facts);
+    {
+        let (spec, facts, env) = (Arc::clone(spec), Arc::clone(&facts), shared.env.clone());
+        blocking(move || sources::check(&spec, &facts, &env)).await?;
+    }
+    let bases = Arc::new(interruptible(shared, bases(shared, spec, offline)).await??);
+    Ok(Assembly {
         spec: Arc::clone(spec),
         context: std::path::absolute(crate::image_context(spec))?,
-        facts: Arc::new(facts),
+        facts,
         bases,
         inferred,
         tags,
         created,
-        store,
-        layout,
-    }))
+        maker: Arc::clone(&shared.maker),
+        sinks: Vec::new(),
+    })
 }

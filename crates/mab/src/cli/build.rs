@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::output::{self, Destination};
 use super::{BuildFiles, Progress};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -11,6 +12,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   mab build --push                      to the repository that the build file names
   mab build --platform linux/arm64      one platform only
   mab build -o oci:out --tag v1         another layout, another tag
+  mab build -o oci-archive:app.tar      all platforms in one file
   mab build --dry-run                   what would be done, without doing it
 
 Standard output has the result alone: the image's reference by digest, or the plan.";
@@ -22,13 +24,17 @@ pub(crate) struct Build {
     /// Push to the image's repository
     #[arg(long)]
     pub(crate) push: bool,
-    /// Where to write: oci:DIR. By default `oci` beside the build file, unless --push is given
-    #[arg(short, long, value_name = "oci:DIR", value_parser = layout)]
-    pub(crate) output: Option<PathBuf>,
-    /// Lock files of cargo and go must not change
+    /// Where to write: oci:DIR, oci-archive:FILE or docker-archive:FILE. Can be given several times.
+    /// By default `oci` beside the build file, unless --push is given
+    #[arg(short, long = "output", value_name = "oci:DIR", value_parser = output::destination)]
+    pub(crate) outputs: Vec<Destination>,
+    /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
     #[arg(long)]
     pub(crate) locked: bool,
-    /// cargo and go must not use the network; with --dry-run, no registry is asked either
+    /// The compilers must be those that mab.lock notes
+    #[arg(long)]
+    pub(crate) locked_compilers: bool,
+    /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
     #[arg(long)]
     pub(crate) offline: bool,
     /// Write what became of each image to FILE: buildx's keys, and mab's own document
@@ -55,12 +61,4 @@ pub(crate) struct Build {
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,
-}
-
-fn layout(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("oci:") {
-        Some("") => Err("the directory is missing: write oci:DIR".to_owned()),
-        Some(directory) => Ok(PathBuf::from(directory)),
-        None => Err("only an OCI layout can be written: write oci:DIR".to_owned()),
-    }
 }

@@ -2,15 +2,29 @@
 
 mod build;
 mod build_files;
+mod cache;
 mod check;
+mod index;
+mod lock;
+mod login;
+mod output;
 mod platforms;
+mod transfer;
+mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::Build;
 pub(crate) use build_files::BuildFiles;
+pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
+pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
+pub(crate) use lock::Lock;
+pub(crate) use login::{Login, Logout};
+pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use transfer::{Copy, Push, Talk};
+pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -29,12 +43,35 @@ pub(crate) enum Command {
     /// Check build files: everything that a build does short of compiling
     #[command(after_help = check::EXAMPLES)]
     Check(Box<Check>),
+    /// Copy an image between registries, OCI layouts and archives, byte for byte
+    #[command(after_help = transfer::COPY_EXAMPLES)]
+    Copy(Copy),
+    /// Push an OCI layout or archive
+    #[command(after_help = transfer::PUSH_EXAMPLES)]
+    Push(Push),
+    /// Join images into an index, and change what it lists
+    #[command(after_help = index::EXAMPLES)]
+    Index(Index),
+    /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(Lock),
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Keep the credentials of a registry
+    #[command(after_help = login::EXAMPLES)]
+    Login(Login),
+    /// Forget the credentials of a registry
+    Logout(Logout),
+    /// Check that everything in an image is what it says
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(Verify),
+    /// Show or shrink mab's cache
+    #[command(after_help = cache::EXAMPLES)]
+    Cache(Cache),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell
@@ -58,9 +95,10 @@ pub(crate) struct Inspect {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// tty in a terminal, else plain
+    #[default]
     Auto,
     /// Lines that change
     Tty,

@@ -12,7 +12,7 @@ use builder::spec::BuildSpec;
 
 use super::build_files;
 use super::session::Session;
-use crate::cli::{Build, Progress};
+use crate::cli::{Build, Destination, Progress};
 use crate::{environment, errors, exit, output_file, plan_text, progress, signals, text};
 
 pub(crate) fn run(arguments: &Build) -> u8 {
@@ -41,12 +41,14 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         Ok(interrupted) => interrupted,
         Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
-    let mut outputs = Vec::new();
-    if arguments.push {
-        outputs.push(Output::Push);
-    }
-    if arguments.output.is_some() || !arguments.push {
-        outputs.push(Output::Layout(arguments.output.clone()));
+    let outputs = outputs(arguments);
+    if specs.len() > 1
+        && outputs.iter().any(|output| matches!(output, Output::OciArchive(_) | Output::DockerArchive(_)))
+    {
+        text::error_line(
+            "error: an archive holds one image, but several build files are given\n\nhint: write an OCI layout with -o oci:DIR, which holds them all",
+        );
+        return exit::USAGE;
     }
     let wrapper = match std::env::current_exe() {
         Ok(path) => path,
@@ -62,6 +64,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         cache: environment::cache_directory(&env),
         jobs: jobs(arguments),
         locked: arguments.locked,
+        locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
         colour: look.colour && arguments.progress != Progress::Json,
         rustc_wrapper: wrapper,
@@ -83,6 +86,22 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
             }
         },
     }
+}
+
+fn outputs(arguments: &Build) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    if arguments.push {
+        outputs.push(Output::Push);
+    }
+    outputs.extend(arguments.outputs.iter().map(|destination| match destination {
+        Destination::Layout(path) => Output::Layout(Some(path.clone())),
+        Destination::OciArchive(path) => Output::OciArchive(path.clone()),
+        Destination::DockerArchive(path) => Output::DockerArchive(path.clone()),
+    }));
+    if outputs.is_empty() {
+        outputs.push(Output::Layout(None));
+    }
+    outputs
 }
 
 /// Shows plans on standard output.

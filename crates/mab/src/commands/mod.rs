@@ -2,10 +2,16 @@
 
 mod build;
 mod build_files;
+mod cache;
 mod check;
+mod index;
 mod inspect;
+mod lock;
+mod login;
 mod platforms;
 mod session;
+mod transfer;
+mod verify;
 
 use clap::CommandFactory as _;
 
@@ -17,8 +23,16 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
         Command::Check(check) => check::run(&check),
+        Command::Copy(copy) => transfer::copy(&copy),
+        Command::Push(push) => transfer::push(&push),
+        Command::Index(index) => index::run(&index),
+        Command::Login(login) => login::login(&login),
+        Command::Logout(logout) => login::logout(&logout),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

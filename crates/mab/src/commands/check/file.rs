@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &Check) -> u8 {
             cache: environment::cache_directory(&session.env),
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             locked: false,
+            locked_compilers: false,
             offline: arguments.offline,
             colour: session.look.colour,
             rustc_wrapper,

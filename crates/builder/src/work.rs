@@ -1,0 +1,75 @@
+//! Pieces of work, as events tell of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::event::{Event, Outcome, Phase, Reporter};
+use crate::target::TargetPlatform;
+
+/// Numbers pieces of work and tells of them.
+pub(crate) struct Work {
+    reporter: Arc<dyn Reporter>,
+    next: AtomicU64,
+}
+
+/// A piece that has begun. Told as failed when it is dropped before its end.
+pub(crate) struct Piece {
+    reporter: Arc<dyn Reporter>,
+    pub(crate) id: u64,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Work {
+    pub(crate) fn new(reporter: Arc<dyn Reporter>) -> Self {
+        Self { reporter, next: AtomicU64::new(1) }
+    }
+
+    pub(crate) fn start(
+        &self,
+        phase: Phase,
+        platform: Option<TargetPlatform>,
+        what: String,
+        total: Option<u64>,
+    ) -> Piece {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.reporter.report(Event::Started { id, phase, platform, what, total });
+        Piece { reporter: Arc::clone(&self.reporter), id, begun: Instant::now(), ended: false }
+    }
+}
+
+impl Piece {
+    pub(crate) fn done(self, result: String) {
+        self.end(Outcome::Done(result));
+    }
+
+    pub(crate) fn cached(self, result: String) {
+        self.end(Outcome::Cached(result));
+    }
+
+    pub(crate) fn failed(self) {
+        self.end(Outcome::Failed);
+    }
+
+    pub(crate) fn progress(&self, done: u64) {
+        self.reporter.report(Event::Progress { id: self.id, done });
+    }
+
+    pub(crate) fn end(mut self, outcome: Outcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        self.ended = true;
+        self.reporter.report(Event::Finished { id: self.id, outcome, elapsed: self.begun.elapsed() });
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tell(Outcome::Failed);
+        }
+    }
+}

@@ -11,6 +11,10 @@ mod errors;
 mod exit;
 mod findings;
 mod log;
+mod output_file;
+#[cfg(test)]
+mod pages;
+mod plan_text;
 mod progress;
 mod prompt;
 mod signals;

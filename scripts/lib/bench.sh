@@ -75,13 +75,13 @@ bench_run() {
     done
     if declare -F check >/dev/null; then check || die "the two sides did not do the same work"; fi
 
-    python3 - "$WORK/ours" "$WORK/peer" "$peer" "$goal" "$limit_seconds" "$limit_memory" "$title" "$(nproc)" "$(basename "$1")" <<'PYTHON'
+    python3 - "$WORK/ours" "$WORK/peer" "$peer" "$goal" "$limit_seconds" "$limit_memory" "$title" "$(nproc)" "$(basename "$1")" "${bench_missed:-}" <<'PYTHON'
 import statistics, sys
-ours_file, peer_file, peer, goal, limit_seconds, limit_memory, title, cores, case = sys.argv[1:]
+ours_file, peer_file, peer, goal, limit_seconds, limit_memory, title, cores, case, missed = sys.argv[1:]
 def read(path):
     rows = [line.split() for line in open(path)]
     return [float(r[0]) for r in rows], [int(r[1]) for r in rows]
-failed = False
+failed = missed != ""
 def verdict(what, value, limit, unit=""):
     global failed
     ok = value <= float(limit)
@@ -99,7 +99,13 @@ if peer:
     ratios = [a / b for a, b in zip(ours, theirs)]
     ratio = statistics.median(ratios)
     print(f"  ratio      median {ratio:7.3f}     {min(ratios):.3f} to {max(ratios):.3f}")
-    verdict("ratio", ratio, goal)
+    if goal.startswith("+"):
+        # A goal of so many seconds more than the peer's.
+        differences = [a - b for a, b in zip(ours, theirs)]
+        print(f"  difference median {statistics.median(differences):6.3f} s   {min(differences):.3f} to {max(differences):.3f} s")
+        verdict("difference", statistics.median(differences), goal, " s")
+    else:
+        verdict("ratio", ratio, goal)
 if limit_seconds:
     verdict("median", statistics.median(ours), limit_seconds, " s")
 if limit_memory:

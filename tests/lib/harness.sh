@@ -105,6 +105,7 @@ need() {
         compilers) need_packages packages-compilers || return 1 ;;
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
+        zig) need_part zig || return 1 ;;
         go | bases-part) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
@@ -159,6 +160,13 @@ need_mab() {
     local log=$MAB_LOGS/build-mab.log started
     [[ -z ${MAB_BUILD_FAILED:-} ]] || { NEED_BROKEN="mab does not build"; return 1; }
     started=$(now)
+    if [[ -n ${MAB_TEST_MAB:-} ]]; then
+        install -D -m 755 "$MAB_TEST_MAB" "$MAB_RUN/bin/mab"
+        MAB=$MAB_RUN/bin/mab
+        PATH=$MAB_RUN/bin:$PATH
+        export MAB
+        return 0
+    fi
     if ! cargo build --release --locked -p mab >"$log" 2>&1 </dev/null; then
         MAB_BUILD_FAILED=1
         NEED_BROKEN="mab does not build"

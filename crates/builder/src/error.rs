@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::check::elf::CheckError;
+use crate::lock::LockError;
 use crate::process::ProcessError;
 use crate::spec::Diagnostics;
 use crate::target::TargetPlatform;
@@ -23,6 +24,8 @@ pub enum ErrorClass {
     Registry,
     /// Credentials.
     Authentication,
+    /// The lock, or what an offline build is not allowed to fetch.
+    Locked,
     /// The output or the disk.
     Output,
     /// Interrupted.
@@ -54,6 +57,15 @@ pub enum BuildError {
         base: String,
         /// What is wrong with it.
         source: crate::base::BaseError,
+    },
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A base that no build file names.
+    #[error("no build file stands on {base}")]
+    UnknownBase {
+        /// As it was asked for.
+        base: String,
     },
     /// A registry, while the result was delivered.
     #[error(transparent)]
@@ -104,7 +116,9 @@ impl BuildError {
     /// The family that it belongs to.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Spec(_) | Self::NoImage { .. } => ErrorClass::Usage,
+            Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
+            Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
+            Self::Lock(_) => ErrorClass::Locked,
             Self::Check(_) | Self::Program(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
@@ -134,6 +148,7 @@ impl BuildError {
                 vec!["name one platform with --platform, or write an oci-archive, which holds them all".to_owned()]
             }
             Self::Registry(error) => registry_hints(error),
+            Self::Lock(error) => error.hints(),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),
         }

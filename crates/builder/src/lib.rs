@@ -14,6 +14,7 @@ pub mod error;
 pub mod event;
 pub mod facts;
 pub mod image;
+pub mod lock;
 mod pipeline;
 pub mod process;
 pub mod spec;

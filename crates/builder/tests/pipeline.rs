@@ -57,6 +57,7 @@ impl Bench {
             env: Environment::new(env.map(|(name, value)| (name.into(), value.into()))),
             jobs: 2,
             locked: false,
+            locked_compilers: false,
             offline: false,
             colour: false,
             rustc_wrapper: PathBuf::from("/nowhere"),

@@ -5,7 +5,9 @@
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
 mod compile;
+mod cores;
 mod deliver;
+mod locks;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
+use crate::lock::book::Book;
 use crate::process::{Children, Environment};
 use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
@@ -52,6 +55,8 @@ struct Shared {
     jobs: NonZeroUsize,
     locked: bool,
     offline: bool,
+    /// The locks of the build files.
+    book: Book,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
@@ -76,7 +81,11 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
+    let book = Book::open(&request.specs, request.locked || request.offline)?;
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
+    if let Some(cache) = &cache {
+        locks::take_facts(&book, cache)?;
+    }
     // Without a cache there has to be some place all the same, for as long as the build lasts.
     let scratch = match cache {
         Some(_) => None,
@@ -104,11 +113,16 @@ pub(crate) async fn run(
         env: request.env,
         locked: request.locked,
         offline: request.offline,
+        book,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
     });
+    locks::check_formats(&shared);
+    if request.locked_compilers {
+        locks::check_compilers(&shared, &request.specs).await?;
+    }
     let mut outcomes = Vec::new();
     for spec in request.specs {
         if request.outputs.contains(&Output::Push) && spec.image.is_none() {
@@ -312,7 +326,6 @@ async fn base_of(
     let cache = shared.cache.as_deref();
     match source {
         BaseSource::Registry(reference) => {
-            let fetched = shared.client.manifest(&reference.repository, &reference.target()).await?;
             // The name is the moving one where there is one, so that an image does not change when
             // its base is pinned to what the tag names.
             let name = match (&reference.tag, &reference.digest) {
@@ -322,8 +335,7 @@ async fn base_of(
             };
             let repository = reference.repository.clone();
             let source = Arc::new(Source::Registry { client: shared.client.clone(), repository });
-            base::resolve(shown.to_owned(), Some(name), source, fetched.descriptor, &fetched.bytes, platforms, cache)
-                .await
+            locks::resolve(shared, spec, reference, source, (shown.to_owned(), name), platforms).await
         }
         BaseSource::Layout { directory, select } => {
             let layout = Layout::open(crate::image_context(spec).join(directory))?;
@@ -347,6 +359,7 @@ async fn base_of(
             let image = made.unwrap_or_else(|error| Err(BaseError::embedded(error)))?;
             let (root, bytes) = (image.index.descriptor().clone(), Arc::clone(image.index.bytes()));
             let name = Some(embedded::NAME.to_owned());
+            locks::note_static(shared, spec)?;
             base::resolve(shown.to_owned(), name, Arc::new(Source::Embedded(image)), root, &bytes, platforms, cache)
                 .await
         }
@@ -365,7 +378,10 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
         let hint = "leave the platform out, or name another base for it: `base: {default: …, PLATFORM: …}`";
         return at_fault(spec, vec![diagnostic.hint(hint)]);
     }
-    BuildError::Base { base, source: error }
+    match error {
+        BaseError::Lock(error) => BuildError::Lock(error),
+        source => BuildError::Base { base, source },
+    }
 }
 
 fn at_fault(spec: &BuildSpec, list: Vec<Diagnostic>) -> BuildError {

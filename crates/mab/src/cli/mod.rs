@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod cache;
+mod lock;
 mod output;
 mod platforms;
 mod verify;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
 pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use lock::Lock;
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
 pub(crate) use verify::{Subject, Verify};
@@ -30,6 +32,9 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(Lock),
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
@@ -64,7 +69,7 @@ const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
   mab inspect registry.example.com/team/app:v1 --json";
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Build {
     /// Build file; `build.yaml` or `build.yml` by default. Several build several images
     #[arg(short, long = "file", value_name = "FILE")]
@@ -91,10 +96,13 @@ pub(crate) struct Build {
     /// Let settings through that run programs of their own
     #[arg(long)]
     pub(crate) allow_exec: bool,
-    /// Lock files of cargo and go must not change
+    /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
     #[arg(long)]
     pub(crate) locked: bool,
-    /// cargo and go must not use the network
+    /// The compilers must be those that mab.lock notes
+    #[arg(long)]
+    pub(crate) locked_compilers: bool,
+    /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
     #[arg(long)]
     pub(crate) offline: bool,
     /// Jobs at once; all processors by default
@@ -118,9 +126,10 @@ pub(crate) struct Inspect {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// tty in a terminal, else plain
+    #[default]
     Auto,
     /// Lines that change
     Tty,

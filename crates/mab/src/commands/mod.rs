@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod inspect;
+mod lock;
 mod platforms;
 mod session;
 mod verify;
@@ -17,6 +18,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),

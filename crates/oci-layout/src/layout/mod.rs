@@ -6,8 +6,10 @@
 //! for that moment, and each keeps the other's entries (row C02).
 
 mod reach;
+mod referrers;
 
 pub use reach::{MAX_DEPTH, Reached};
+pub use referrers::referrers;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -34,6 +34,8 @@ impl TemporaryDirectory {
                 .tempdir_in(root)
                 .map_err(StoreError::io("create a directory in", root))?
                 .keep();
+            // As `directories` lists it: made from a relative path, it comes back absolute.
+            let path = path.file_name().map_or_else(|| path.clone(), |name| root.join(name));
             if let Some(lock) = lock(&path)? {
                 return Ok(Self { path, _lock: lock, next: AtomicU64::new(0) });
             }

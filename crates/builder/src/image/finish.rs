@@ -68,11 +68,11 @@ pub(crate) fn container(
     let user = match (&spec.config.user, inherited) {
         (Some(owner), _) => Some(match accounts.resolve(owner) {
             Err(_) if any_user => owner.value.to_string(),
-            resolved => resolved?.to_string(),
+            resolved => resolved.map_err(user_hint)?.to_string(),
         }),
         (None, Some(text)) => Some(match base_user(text, accounts) {
             Err(_) if any_user => text.to_owned(),
-            resolved => resolved?,
+            resolved => resolved.map_err(user_hint)?,
         }),
         (None, None) => None,
     };
@@ -153,6 +153,10 @@ pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, Conte
     json::to_bytes(document).map(Bytes::from).map_err(|error| {
         ContentError::Spec(vec![Diagnostic::error("document", format!("a document cannot be written: {error}"), None)])
     })
+}
+
+fn user_hint(problem: Box<Diagnostic>) -> ContentError {
+    ContentError::Spec(vec![problem.hint("or let it through with `--allow user`")])
 }
 
 /// The base's user in numbers. One that its own passwd does not have could not start anyway.

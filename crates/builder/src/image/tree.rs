@@ -79,7 +79,7 @@ impl Growing {
             if !same_kind && !may {
                 let message = format!("{wanted} cannot be in the image: {whose}");
                 let hint = "choose another path, say `replace: true` where a file of the base is meant to be replaced, or \
-                            leave the file out";
+                            let it through with `--allow hidden-file`";
                 return Err(Box::new(Diagnostic::error(code, message, place).hint(hint)));
             }
         }

@@ -168,7 +168,7 @@ fn requests(
         tracing::debug!(requests = requests.len(), cache = shared.cache.is_some(), "planned");
         Ok((awaited, requests))
     } else {
-        Err(BuildError::Gate(Box::new(GateError { sources: spec.sources.clone(), findings: problems })))
+        Err(BuildError::Gate(Box::new(GateError { findings: problems })))
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn check(shared: &Shared, built: Built<'_>, allow: &BTreeSet<CheckId>
         return Ok(());
     }
     piece.failed();
-    Err(BuildError::Gate(Box::new(GateError { sources: spec.sources.clone(), findings: errors })))
+    Err(BuildError::Gate(Box::new(GateError { findings: errors })))
 }
 
 fn origin(binary: &BinarySpec) -> Origin {
@@ -125,7 +125,7 @@ fn note_facts(content: &mut Content) -> Result<(), BuildError> {
                 FileFacts::of_file(&start, *size, entry.mode, file.file())?
             }
         };
-        let value = facts.map(|facts| serde_json::to_value(facts)).transpose();
+        let value = facts.map(serde_json::to_value).transpose();
         let value = value.map_err(|error| BuildError::Internal(error.to_string()))?;
         found.extend(value.map(|value| (entry.path.clone(), value)));
     }

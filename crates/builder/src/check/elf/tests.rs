@@ -144,7 +144,12 @@ fn a_real_program_of_this_machine() {
     assert!(facts.interpreter.as_ref().unwrap().contains("ld-linux"));
     assert!(facts.glibc().is_some_and(|version| version > (2, 10)));
     assert!(facts.needed.iter().any(|library| library == "libc.so.6"));
-    assert!(facts.versions.iter().any(|need| need.library == "libc.so.6" && need.versions.iter().any(|it| it.starts_with("GLIBC_2."))));
+    assert!(
+        facts
+            .versions
+            .iter()
+            .any(|need| need.library == "libc.so.6" && need.versions.iter().any(|it| it.starts_with("GLIBC_2.")))
+    );
 }
 
 #[test]

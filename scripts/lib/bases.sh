@@ -101,23 +101,21 @@ ensure_bases() {
         bases_make
 }
 
-# musl for the host: the root file system of a base (root/) with musl's loader and
-# a shell linked against it, and what compiles against musl (sdk/).
-musl_make() {
-    local dir=$1 apt=$1/apt host package
+# A base with nothing but musl and its loader, for the host.
+base_musl_make() {
+    local dir=$1 apt=$1/apt host
     host=$(dpkg --print-architecture)
     apt_own "$apt" "$MAB_SUITE" "$host"
-    apt_own_download "$apt" musl musl-dev
-    mkdir -p "$dir"/{root,sdk}
-    for package in "$apt"/debs/musl_*.deb; do dpkg -x "$package" "$dir/root"; done
-    for package in "$apt"/debs/*.deb; do dpkg -x "$package" "$dir/sdk"; done
+    apt_own_download "$apt" musl
+    mkdir -p "$dir/root"
+    dpkg -x "$apt"/debs/musl_*.deb "$dir/root"
     rm -rf "$apt" "$dir/root/usr/share"
-    mkdir -p "$dir/root"/{etc,tmp,usr/bin}
+    mkdir -p "$dir/root"/{etc,tmp}
     printf 'root:x:0:0:root:/root:/bin/sh\n' >"$dir/root/etc/passwd"
     printf 'root:x:0:\n' >"$dir/root/etc/group"
 }
-musl_hash() { part_hash musl_make "$MAB_SUITE"; }
-musl_dir() { part_find musl "$(musl_hash)"; }
-ensure_musl() {
-    part_make musl "$(musl_hash)" "unpacking musl and its headers into $MAB_TESTBED/musl" musl_make
+base_musl_hash() { part_hash base_musl_make "$MAB_SUITE"; }
+base_musl_dir() { part_find base-musl "$(base_musl_hash)"; }
+ensure_base_musl() {
+    part_make base-musl "$(base_musl_hash)" "unpacking musl into $MAB_TESTBED/base-musl" base_musl_make
 }

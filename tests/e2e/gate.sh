@@ -2,7 +2,7 @@
 # The gate: each check that is an error by default refuses a real program that is
 # wrong, with its message; and the same image, forced through with --allow, is
 # seen to fail when it is started. Good images of mab and of others pass.
-# needs: docker bases go rust musl crane ko buildah skopeo umoci jq
+# needs: docker bases go rust musl base-musl crane ko buildah skopeo umoci jq
 # shellcheck disable=SC2154 # T, OUT, ERR and others are the harness's
 
 REGISTRY_BASE=localhost:5000/base/debian:merged
@@ -79,19 +79,15 @@ old_base() {
 # musl_base: a base with musl alone.
 musl_base() {
     MUSL_BASE=localhost:5000/base/musl:one
-    tar -C "$(musl_dir)/root" --owner=0 --group=0 -cf musl.tar .
+    tar -C "$(base_musl_dir)/root" --owner=0 --group=0 -cf musl.tar .
     crane append --insecure --oci-empty-base -f musl.tar -t "$MUSL_BASE" >/dev/null 2>&1
     crane mutate --insecure "$MUSL_BASE" --set-platform linux/amd64 -t "$MUSL_BASE" >/dev/null 2>&1
 }
 
-# musl_cc OUTPUT
+# musl_cc OUTPUT: the same program for musl, with its loader.
 musl_cc() {
-    local sdk lib
-    sdk=$(musl_dir)/sdk
-    lib=$sdk/usr/lib/x86_64-linux-musl
     printf '#include <stdio.h>\nint main(void) { puts("started"); return 0; }\n' >main.c
-    gcc -O1 -o "$1" main.c -nostdinc -isystem "$sdk/usr/include/x86_64-linux-musl" -nostdlib -no-pie \
-        "$lib/crt1.o" "$lib/crti.o" -L"$lib" -lc "$lib/crtn.o" -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
+    "$(musl_prefix)/bin/x86_64-linux-musl-gcc" -O1 -no-pie -o "$1" main.c -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
 }
 
 test_machine() {

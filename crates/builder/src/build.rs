@@ -28,9 +28,12 @@ pub struct BuildRequest {
     pub allow: BTreeSet<CheckId>,
     /// Jobs at once.
     pub jobs: usize,
-    /// Compilers may not change lock files.
+    /// Everything is as locked: the bases by `mab.lock`, the programs by the compilers' own lock
+    /// files. No lock file is written.
     pub locked: bool,
-    /// Compilers may not use the network.
+    /// The compilers are those that the lock notes.
+    pub locked_compilers: bool,
+    /// Nothing is fetched, neither by mab nor by compilers. No lock file is written.
     pub offline: bool,
     /// Compilers' output may have colours.
     pub colour: bool,

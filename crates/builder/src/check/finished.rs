@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci_layout::document::{Document, ImageManifest};
+use oci_layout::document::Document;
 use oci_layout::{Cache, Descriptor, Digest, Platform};
 
 use std::sync::Arc;
@@ -13,15 +13,14 @@ use super::{CheckId, Detail, Report};
 use crate::base::{self, BaseError, PlatformBase, Source, select};
 use crate::image::BASE_LAYERS;
 use crate::target::TargetPlatform;
+use registry_client::Node;
 
 /// Which image is checked, and how.
 pub struct Request<'a> {
     /// Where it is.
     pub source: Arc<Source>,
     /// Its index, or its only manifest.
-    pub root: Descriptor,
-    /// The bytes of that document.
-    pub bytes: &'a [u8],
+    pub root: &'a Node,
     /// As messages call it.
     pub shown: &'a str,
     /// The platforms that are checked; all where it is empty.
@@ -46,34 +45,31 @@ pub struct Checked {
 
 /// Checks each platform of an image.
 pub async fn check_image(request: &Request<'_>) -> Result<Checked, BaseError> {
-    let parsed = Document::parse(request.bytes, &request.root.media_type)
-        .map_err(|source| BaseError::Document { digest: request.root.digest, source })?;
-    let mut entries: Vec<(Descriptor, Option<&ImageManifest>, Option<Platform>)> = Vec::new();
-    match &parsed {
+    let mut entries: Vec<(Descriptor, Option<Platform>)> = Vec::new();
+    match &request.root.document {
         Document::Index(index) => {
             entries.extend(
-                select::runnable(index)
-                    .map(|(descriptor, platform)| (descriptor.clone(), None, Some(platform.clone()))),
+                select::runnable(index).map(|(descriptor, platform)| (descriptor.clone(), Some(platform.clone()))),
             );
             // Docker's archives and older tools leave the platform to the config.
             let silent = index.manifests.iter().filter(|it| it.platform.is_none() && it.media_type.is_manifest());
-            entries.extend(silent.take(64).map(|descriptor| (descriptor.clone(), None, None)));
+            entries.extend(silent.take(64).map(|descriptor| (descriptor.clone(), None)));
         }
-        Document::Manifest(manifest) => entries.push((request.root.clone(), Some(manifest), None)),
+        Document::Manifest(_) => entries.push((request.root.descriptor.clone(), None)),
     }
     if !request.platforms.is_empty() {
-        entries.retain(|(_, _, platform)| match platform {
+        entries.retain(|(_, platform)| match platform {
             Some(platform) => request.platforms.iter().any(|wanted| platform.is_same(&wanted.platform())),
             None => true,
         });
     }
     let mut unknown = Vec::new();
-    let loads = entries.into_iter().map(|(descriptor, manifest, platform)| async move {
+    let loads = entries.into_iter().map(|(descriptor, platform)| async move {
         // Of a platform that nobody can check no layer need be read.
         if let Some(platform) = platform.as_ref().filter(|platform| target(platform).is_none()) {
             return Ok((platform.clone(), None));
         }
-        let loaded = base::load(&request.source, &descriptor, manifest, request.cache).await?;
+        let loaded = base::load(&request.source, &descriptor, request.cache).await?;
         let platform = platform.unwrap_or_else(|| loaded.config.platform());
         Ok::<_, BaseError>((platform, Some(loaded)))
     });
@@ -93,7 +89,7 @@ pub async fn check_image(request: &Request<'_>) -> Result<Checked, BaseError> {
     match request.platforms.iter().find(|wanted| !platforms.iter().any(|(_, it)| it.platform == wanted.to_string())) {
         Some(&platform) => {
             let available = loaded.iter().map(|(platform, _)| platform.normalized().to_string());
-            let available = match &parsed {
+            let available = match &request.root.document {
                 Document::Index(index) => select::available(index),
                 Document::Manifest(_) => available.collect(),
             };

@@ -116,7 +116,7 @@ pub(crate) fn make_layers(content: Content, spec: &BuildSpec, maker: &Arc<LayerM
     let mut made = Vec::new();
     for (entries, created_by) in content.groups {
         let plan = LayerPlan::new(entries, options.clone())?;
-        made.push((Arc::new(maker.make(plan)?), created_by));
+        made.push((maker.make(plan)?, created_by));
     }
     Ok(made)
 }

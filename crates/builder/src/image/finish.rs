@@ -68,11 +68,11 @@ pub(crate) fn container(
     let user = match (&spec.config.user, inherited) {
         (Some(owner), _) => Some(match accounts.resolve(owner) {
             Err(_) if any_user => owner.value.to_string(),
-            resolved => resolved.map_err(user_hint)?.to_string(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?.to_string(),
         }),
         (None, Some(text)) => Some(match base_user(text, accounts) {
             Err(_) if any_user => text.to_owned(),
-            resolved => resolved.map_err(user_hint)?,
+            resolved => resolved.map_err(|problem| user_hint(*problem))?,
         }),
         (None, None) => None,
     };
@@ -155,7 +155,7 @@ pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, Conte
     })
 }
 
-fn user_hint(problem: Box<Diagnostic>) -> ContentError {
+fn user_hint(problem: Diagnostic) -> ContentError {
     ContentError::Spec(vec![problem.hint("or let it through with `--allow user`")])
 }
 

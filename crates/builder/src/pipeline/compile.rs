@@ -8,6 +8,7 @@ use std::sync::Arc;
 use oci_layout::cache::Origin;
 use tokio::task::JoinSet;
 
+use super::cores::Cores;
 use super::*;
 use crate::check::CheckId;
 use crate::error::GateError;
@@ -50,15 +51,13 @@ pub(super) async fn programs_and_images(
     let mut tasks: JoinSet<Result<Finish, BuildError>> = JoinSet::new();
     let (rust, go): (Vec<CompileUnit>, Vec<CompileUnit>) =
         units.into_iter().partition(|unit| matches!(unit, CompileUnit::Rust(_)));
-    // One cargo call at a time uses all cores by itself; Go's are side by side on theirs.
-    let cargo = Arc::new(tokio::sync::Semaphore::new(1));
-    let golang = Arc::new(tokio::sync::Semaphore::new(shared.jobs.get()));
-    for (units, limit) in [(rust, cargo), (go, golang)] {
+    let cores = Arc::new(Cores::new(shared.jobs, rust.len(), go.len()));
+    for (units, is_cargo) in [(rust, true), (go, false)] {
         for unit in units {
-            let (shared, limit) = (Arc::clone(shared), Arc::clone(&limit));
+            let (shared, cores) = (Arc::clone(shared), Arc::clone(&cores));
             tasks.spawn(async move {
-                let _turn = limit.acquire_owned().await;
-                compile(&shared, unit).await
+                let turn = cores.turn(is_cargo).await;
+                compile(&shared, unit, turn.jobs).await
             });
         }
     }
@@ -90,7 +89,8 @@ pub(super) async fn programs_and_images(
                 }
             }
             Some(Ok(Err(error))) => {
-                // The other compilers have nothing left to work for.
+                // The others have nothing left to work for.
+                assembly.maker.store.give_up();
                 if !shared.children.interrupted() {
                     shared.failed.store(true, Ordering::SeqCst);
                     let children = Arc::clone(&shared.children);
@@ -197,7 +197,7 @@ async fn survey(shared: &Arc<Shared>, requests: Vec<CompileRequest>) -> Result<V
     blocking(move || Ok(crate::toolchain::survey(&requests, &shared.tools())?)).await
 }
 
-async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, BuildError> {
+async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) -> Result<Finish, BuildError> {
     let shared = Arc::clone(shared);
     blocking(move || {
         if shared.children.interrupted() {
@@ -206,7 +206,7 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, Buil
         let platforms = unit.platforms();
         let only = if platforms.len() == 1 { platforms.first().copied() } else { None };
         let piece = shared.work.start(Phase::Compile, only, unit.describe(), None);
-        let compiled = crate::toolchain::compile(&unit, piece.id, &shared.tools())?;
+        let compiled = crate::toolchain::compile(&unit, piece.id, &ToolContext { jobs, ..shared.tools() })?;
         piece.done(String::new());
         Ok(Finish::Compiled(compiled.artifacts))
     })

@@ -3,8 +3,12 @@
 mod cache;
 mod check;
 mod check_image;
+mod index;
+mod lock;
+mod login;
 mod output;
 mod platforms;
+mod transfer;
 mod verify;
 
 use std::path::PathBuf;
@@ -16,9 +20,13 @@ use registry_client::{Repository, Tag};
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
-pub(crate) use check_image::{CheckImage, ImageSource, LayoutChoice};
+pub(crate) use check_image::CheckImage;
+pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
+pub(crate) use lock::Lock;
+pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use transfer::{Copy, Push, Talk};
 pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
@@ -35,6 +43,18 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Copy an image between registries, OCI layouts and archives, byte for byte
+    #[command(after_help = transfer::COPY_EXAMPLES)]
+    Copy(Copy),
+    /// Push an OCI layout or archive
+    #[command(after_help = transfer::PUSH_EXAMPLES)]
+    Push(Push),
+    /// Join images into an index, and change what it lists
+    #[command(after_help = index::EXAMPLES)]
+    Index(Index),
+    /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(Lock),
     /// Show what an image holds for each platform
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
@@ -44,6 +64,11 @@ pub(crate) enum Command {
     /// Check that an image can start on each of its platforms
     #[command(after_help = check::EXAMPLES)]
     Check(Check),
+    /// Keep the credentials of a registry
+    #[command(after_help = login::EXAMPLES)]
+    Login(Login),
+    /// Forget the credentials of a registry
+    Logout(Logout),
     /// Check that everything in an image is what it says
     #[command(after_help = verify::EXAMPLES)]
     Verify(Verify),
@@ -72,7 +97,7 @@ const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
   mab inspect registry.example.com/team/app:v1 --json";
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Build {
     /// Build file; `build.yaml` or `build.yml` by default. Several build several images
     #[arg(short, long = "file", value_name = "FILE")]
@@ -102,10 +127,13 @@ pub(crate) struct Build {
     /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     pub(crate) allow: Vec<CheckId>,
-    /// Lock files of cargo and go must not change
+    /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
     #[arg(long)]
     pub(crate) locked: bool,
-    /// cargo and go must not use the network
+    /// The compilers must be those that mab.lock notes
+    #[arg(long)]
+    pub(crate) locked_compilers: bool,
+    /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
     #[arg(long)]
     pub(crate) offline: bool,
     /// Jobs at once; all processors by default
@@ -129,9 +157,10 @@ pub(crate) struct Inspect {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// tty in a terminal, else plain
+    #[default]
     Auto,
     /// Lines that change
     Tty,

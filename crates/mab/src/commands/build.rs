@@ -79,6 +79,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         allow: arguments.allow.iter().copied().collect(),
         jobs: jobs(arguments),
         locked: arguments.locked,
+        locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
         colour: look.colour && arguments.progress != Progress::Json,
         rustc_wrapper: wrapper,
@@ -127,7 +128,7 @@ fn jobs(arguments: &Build) -> usize {
 }
 
 /// Reads the build files; what is wrong with them is told.
-fn specs(arguments: &Build, env: &Environment, look: Look) -> Result<Vec<BuildSpec>, u8> {
+pub(super) fn specs(arguments: &Build, env: &Environment, look: Look) -> Result<Vec<BuildSpec>, u8> {
     let files = match arguments.files.as_slice() {
         [] => match NAMES.iter().map(Path::new).find(|name| name.exists()) {
             Some(name) => vec![name.to_owned()],

@@ -203,6 +203,9 @@ fn reach(
         if depth > MAX_DEPTH {
             return Err(ArchiveError::Depth(descriptor.digest));
         }
+        if descriptor.stays_elsewhere() && is_absent(blobs, &descriptor) {
+            continue;
+        }
         if reached.insert(descriptor.digest, descriptor.clone()).is_some() {
             continue;
         }
@@ -217,6 +220,10 @@ fn reach(
         }
     }
     Ok(reached)
+}
+
+pub(crate) fn is_absent(blobs: &dyn Blobs, descriptor: &Descriptor) -> bool {
+    matches!(blobs.open(descriptor), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 fn layout_files(tar: &mut TarFile<impl Write>, image: &Descriptor, names: &[ImageName]) -> Result<(), ArchiveError> {

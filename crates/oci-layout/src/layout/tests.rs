@@ -321,3 +321,63 @@ fn directories_of_others_are_left_alone() {
     std::fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
     assert!(matches!(Layout::create_or_open(directory.path()), Err(LayoutError::Version { .. })));
 }
+
+#[test]
+fn i21_a_layer_that_stays_elsewhere_need_not_be_there() {
+    let (_directory, layout) = layout();
+    let mut manifest = ImageManifest::new(
+        layout.store().put_document("application/vnd.oci.empty.v1+json", b"{}").unwrap(),
+        Vec::new(),
+        Default::default(),
+    );
+    let mut foreign = Descriptor::of("application/vnd.oci.image.layer.nondistributable.v1.tar", b"elsewhere");
+    foreign.urls.push("https://elsewhere.example/layer".to_owned());
+    manifest.layers = vec![foreign.clone(), foreign.clone()];
+    let put = |manifest: &ImageManifest| {
+        layout.store().put_document(OCI_MANIFEST, &crate::json::to_bytes(manifest).unwrap()).unwrap()
+    };
+    layout.tag(&put(&manifest), Some("a")).unwrap();
+    assert_eq!(layout.verify(), []);
+    let mut archive = Vec::new();
+    crate::archive::write_oci_archive(&mut archive, &layout, &put(&manifest), &[]).unwrap();
+    // One that says nothing of another place is missing.
+    manifest.layers[0].urls.clear();
+    assert!(matches!(layout.tag(&put(&manifest), Some("b")), Err(LayoutError::Store(StoreError::Missing { .. }))));
+}
+
+#[test]
+fn a_failed_build_takes_back_what_it_has_added_and_nothing_else() {
+    let (directory, layout) = layout();
+    layout.tag(&image(&layout, "one"), Some("a")).unwrap();
+    let mine = layout.store().put_bytes(b"somebody's own").unwrap();
+    drop(layout);
+
+    let failed = Layout::create_or_open(directory.path()).unwrap();
+    image(&failed, "two");
+    failed.store().put_bytes(b"somebody's own").unwrap();
+    let mut half = failed.store().writer().unwrap();
+    half.write_all(b"half").unwrap();
+    assert_eq!(failed.discard().unwrap(), 3);
+    // Whoever still writes is stopped, and cannot make anything visible.
+    assert!(half.write_all(b"more").is_err());
+    assert!(half.commit().is_err());
+    assert!(failed.store().put_bytes(b"late").is_err());
+    drop(failed);
+
+    let layout = Layout::open(directory.path()).unwrap();
+    assert_eq!(blobs(&layout), 4);
+    assert!(layout.store().contains(&mine).unwrap().is_some());
+    layout.reach(&layout.resolve(Selector::Name("a")).unwrap()).unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3, "no temporary files");
+}
+
+#[test]
+fn c04_a_failed_build_leaves_what_another_may_have_found() {
+    let (directory, failed) = layout();
+    let other = Layout::create_or_open(directory.path()).unwrap();
+    let shared = image(&failed, "both have it");
+    image(&other, "both have it");
+    assert_eq!(failed.discard().unwrap(), 0);
+    other.tag(&shared, Some("a")).unwrap();
+    other.reach(&shared).unwrap();
+}

@@ -1,50 +1,53 @@
 //! `mab check IMAGE`: the gate over an image that exists already.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
-use builder::base::{BaseError, Source};
+use builder::base::BaseError;
 use builder::build::BuildError;
 use builder::check::finished::{Checked, Request, check_image};
 use builder::check::{Answer, CheckId, Detail, Finding, Report};
-use oci_layout::archive::Archive;
-use oci_layout::{Cache, Descriptor, Layout, Selector};
+use builder::transfer::{Location, Source, TransferError, read_root};
+use oci_layout::Cache;
 use serde_json::{Value, json};
 
-use crate::cli::{CheckImage, ImageSource, LayoutChoice, Progress};
+use crate::cli::{CheckImage, Progress};
 use crate::commands::session::Session;
 use crate::{environment, exit, findings, progress, text};
 
 /// Warnings of one platform that are shown without being asked for.
 const WARNINGS: usize = 10;
 
-/// An image that was found.
-struct Opened {
-    source: Source,
-    root: Descriptor,
-    bytes: Vec<u8>,
-    shown: String,
-}
-
-pub(super) fn run(source: &ImageSource, arguments: &CheckImage) -> u8 {
+pub(super) fn run(location: &Location, arguments: &CheckImage) -> u8 {
     let session = Session::new();
-    session.block_on(go(source, arguments, &session))
+    session.block_on(go(location, arguments, &session))
 }
 
-async fn go(source: &ImageSource, arguments: &CheckImage, session: &Session) -> u8 {
-    let opened = match open(source, session).await {
-        Ok(opened) => opened,
+async fn go(location: &Location, arguments: &CheckImage, session: &Session) -> u8 {
+    let reporter = progress::reporter(Progress::Plain, false);
+    let client = match session.client(&reporter) {
+        Ok(client) => client,
         Err(code) => return code,
+    };
+    let opened = async {
+        let source = Arc::new(Source::open(location, &client).await?);
+        let root = read_root(&source, location).await?;
+        Ok((source, root))
+    };
+    let (source, root) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error: TransferError = error;
+            return session.fail(&error, &error.hints(), exit::of_class(error.class()));
+        }
     };
     // A cache that cannot be had costs time.
     let cache = environment::cache_directory(&session.env).and_then(|root| Cache::open(&root).ok());
     let allow: BTreeSet<CheckId> = arguments.allow.iter().copied().collect();
-    let shown = opened.shown.clone();
+    let shown = location.to_string();
     let request = Request {
-        source: Arc::new(opened.source),
-        root: opened.root,
-        bytes: &opened.bytes,
+        source,
+        root: &root,
         shown: &shown,
         platforms: &arguments.platforms,
         allow: &allow,
@@ -72,50 +75,6 @@ async fn go(source: &ImageSource, arguments: &CheckImage, session: &Session) -> 
 fn fail(session: &Session, shown: String, source: BaseError) -> u8 {
     let error = BuildError::Base { base: shown, source };
     session.fail(&error, &error.hints(), exit::of_class(error.class()))
-}
-
-async fn open(source: &ImageSource, session: &Session) -> Result<Opened, u8> {
-    match source {
-        ImageSource::Layout(directory, choice) => {
-            let shown = format!("oci:{}", directory.display());
-            layout(directory, choice.as_ref()).map_err(|error| fail(session, shown, error))
-        }
-        ImageSource::Archive(file) => {
-            let shown = format!("oci-archive:{}", file.display());
-            archive(file).map_err(|error| fail(session, shown, error))
-        }
-        ImageSource::Registry(reference) => {
-            let reporter = progress::reporter(Progress::Plain, false);
-            let client = session.client(&reporter)?;
-            let fetched = client.manifest(&reference.repository, &reference.target()).await;
-            let fetched = fetched.map_err(|error| fail(session, reference.to_string(), error.into()))?;
-            let repository = reference.repository.clone();
-            Ok(Opened {
-                source: Source::Registry { client, repository },
-                root: fetched.descriptor,
-                bytes: fetched.bytes.to_vec(),
-                shown: reference.to_string(),
-            })
-        }
-    }
-}
-
-fn layout(directory: &Path, choice: Option<&LayoutChoice>) -> Result<Opened, BaseError> {
-    let layout = Layout::open(directory)?;
-    let root = layout.resolve(match choice {
-        None => Selector::Only,
-        Some(LayoutChoice::Tag(tag)) => Selector::Name(tag),
-        Some(LayoutChoice::Digest(digest)) => Selector::Digest(*digest),
-    })?;
-    let (bytes, _) = layout.document(&root)?;
-    Ok(Opened { source: Source::Layout(layout), root, bytes, shown: format!("oci:{}", directory.display()) })
-}
-
-fn archive(file: &Path) -> Result<Opened, BaseError> {
-    let archive = Archive::open(file)?;
-    let root = archive.resolve(Selector::Only)?;
-    let (bytes, _) = archive.document(&root)?;
-    Ok(Opened { source: Source::Archive(archive), root, bytes, shown: format!("oci-archive:{}", file.display()) })
 }
 
 /// Findings go to standard error, a line for each platform to standard output.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::check::Finding;
 use crate::lock::LockError;
 use crate::process::ProcessError;
-use crate::spec::{Diagnostics, Sources};
+use crate::spec::Diagnostics;
 use crate::target::TargetPlatform;
 use crate::toolchain::{CompileError, SurveyError};
 
@@ -116,8 +116,6 @@ pub enum BuildError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", findings.first().map_or("a check has failed", |finding| finding.message.as_str()))]
 pub struct GateError {
-    /// The texts that places point into.
-    pub sources: Sources,
     /// Each of them an error.
     pub findings: Vec<Finding>,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::CheckId;
-use crate::spec::{Place, Severity};
+use crate::spec::Severity;
 
 /// What a check has come to for one file or setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,8 +46,6 @@ pub struct Finding {
     pub notes: Vec<String>,
     /// The ways out.
     pub hints: Vec<String>,
-    /// Where the build file says it, if it does.
-    pub place: Option<Place>,
 }
 
 impl Finding {
@@ -62,7 +60,6 @@ impl Finding {
             message: message.into(),
             notes: Vec::new(),
             hints: Vec::new(),
-            place: None,
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn check(shared: &Shared, built: Built<'_>, allow: &BTreeSet<CheckId>
         return Ok(());
     }
     piece.failed();
-    Err(BuildError::Gate(Box::new(GateError { sources: spec.sources.clone(), findings: errors })))
+    Err(BuildError::Gate(Box::new(GateError { findings: errors })))
 }
 
 fn origin(binary: &BinarySpec) -> Origin {

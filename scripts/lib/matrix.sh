@@ -120,6 +120,8 @@ matrix_build_file() { # PROGRAM COMPILER LIBC
     case $1/$2/$3 in
         # C is compiled as quickly as can be.
         go-*) source='go: {path: ., env: {CGO_CFLAGS: "-O0"}}' ;;
+        # The base's own libraries want the base's own glibc.
+        openssl-system/zig/glibc) source='rust: {path: ., glibc: "2.36"}' ;;
         # What makes mab take zig although there may be another linker.
         */zig/glibc) source='rust: {path: ., glibc: "2.32"}' ;;
         *) source='rust: {path: .}' ;;

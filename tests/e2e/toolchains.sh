@@ -69,14 +69,25 @@ test_c_in_a_go_program() {
     assert_equal "$(docker_run "$OUT" linux/arm64)" "length 3"
 }
 
+# A module whose C knows the name of its own file.
+go_module() { # DIRECTORY
+    mkdir -p "$1"
+    printf 'module example.com/c\n\ngo 1.22\n' >"$1/go.mod"
+    printf 'const char *where(void) { return __FILE__; }\n' >"$1/where.c"
+    printf 'package main\n\n// const char *where(void);\nimport "C"\n\nimport "fmt"\n\nfunc main() { fmt.Println(C.GoString(C.where())) }\n' >"$1/main.go"
+    chown -R 65534:65534 "$1"
+}
+
 # C included: whatever the checkout, the home and cargo's home.
 test_programs_with_c_are_the_same_bytes_elsewhere() {
-    local first
-    matrix_copy zlib "$T/one"
-    matrix_copy zlib "$T/deeper/place/two"
+    local first place
+    for place in "$T/one" "$T/deeper/place/two"; do
+        matrix_copy zlib "$place"
+        go_module "$place/c"
+        build_file "linux/arm64, linux/arm/v7" static 'rust: {path: ., libc: gnu, link: static}' >"$place/build.yaml"
+        printf '  - go: ./c\n    to: /usr/bin/where\n' >>"$place/build.yaml"
+    done
     cd "$T/one"
-    build_file "linux/arm64, linux/arm/v7" static 'rust: {path: ., libc: gnu, link: static}' >build.yaml
-    cp build.yaml "$T/deeper/place/two/"
     run_ok as_user mab build --progress quiet --locked
     assert_lacks "$ERR" "holds a path"
     first=$OUT

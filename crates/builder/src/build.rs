@@ -24,9 +24,12 @@ pub struct BuildRequest {
     pub env: Environment,
     /// Jobs at once.
     pub jobs: usize,
-    /// Compilers may not change lock files.
+    /// Everything is as locked: the bases by `mab.lock`, the programs by the compilers' own lock
+    /// files. No lock file is written.
     pub locked: bool,
-    /// Compilers may not use the network.
+    /// The compilers are those that the lock notes.
+    pub locked_compilers: bool,
+    /// Nothing is fetched, neither by mab nor by compilers. No lock file is written.
     pub offline: bool,
     /// Compilers' output may have colours.
     pub colour: bool,
@@ -43,6 +46,29 @@ pub enum Output {
     Push,
     /// Into an OCI layout. None: `oci/` beside the build file.
     Layout(Option<PathBuf>),
+    /// Into a tar file that holds an OCI layout.
+    OciArchive(PathBuf),
+    /// Into a tar file that `docker load` takes: one platform only.
+    DockerArchive(PathBuf),
+}
+
+/// Kinds of archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// See [`Output::OciArchive`].
+    Oci,
+    /// See [`Output::DockerArchive`].
+    Docker,
+}
+
+impl ArchiveKind {
+    /// As skopeo and others call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Oci => "oci-archive",
+            Self::Docker => "docker-archive",
+        }
+    }
 }
 
 /// An image that was built.
@@ -52,8 +78,8 @@ pub struct BuildOutcome {
     pub index: Descriptor,
     /// Its platforms' manifests, in the index's order.
     pub manifests: Vec<Descriptor>,
-    /// Where it is, by digest: `registry/repository@sha256:…` or `oci:DIR@sha256:…`, in the
-    /// order of the outputs.
+    /// Where it is, by digest: `registry/repository@sha256:…`, `oci:DIR@sha256:…` or
+    /// `oci-archive:FILE@sha256:…`, in the order of the outputs.
     pub references: Vec<String>,
     /// The tags that it has.
     pub tags: Vec<String>,

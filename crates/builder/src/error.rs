@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::check::elf::CheckError;
+use crate::lock::LockError;
 use crate::process::ProcessError;
 use crate::spec::Diagnostics;
 use crate::target::TargetPlatform;
@@ -23,6 +24,8 @@ pub enum ErrorClass {
     Registry,
     /// Credentials.
     Authentication,
+    /// The lock, or what an offline build is not allowed to fetch.
+    Locked,
     /// The output or the disk.
     Output,
     /// Interrupted.
@@ -55,6 +58,15 @@ pub enum BuildError {
         /// What is wrong with it.
         source: crate::base::BaseError,
     },
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A base that no build file names.
+    #[error("no build file stands on {base}")]
+    UnknownBase {
+        /// As it was asked for.
+        base: String,
+    },
     /// A registry, while the result was delivered.
     #[error(transparent)]
     Registry(#[from] registry_client::Error),
@@ -71,6 +83,14 @@ pub enum BuildError {
         platform: TargetPlatform,
         /// Why.
         source: oci_layout::layer::LayerError,
+    },
+    /// An archive could not be written.
+    #[error("cannot write {}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: oci_layout::archive::ArchiveError,
     },
     /// The output's layout.
     #[error(transparent)]
@@ -96,7 +116,9 @@ impl BuildError {
     /// The family that it belongs to.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Spec(_) | Self::NoImage { .. } => ErrorClass::Usage,
+            Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
+            Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
+            Self::Lock(_) => ErrorClass::Locked,
             Self::Check(_) | Self::Program(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
@@ -107,7 +129,10 @@ impl BuildError {
             Self::Compile(_) => ErrorClass::Toolchain,
             Self::Base { source, .. } => of_base(source),
             Self::Registry(error) => of_registry(error),
-            Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => ErrorClass::Output,
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => ErrorClass::Usage,
+            Self::Archive { .. } | Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => {
+                ErrorClass::Output
+            }
             Self::Interrupted => ErrorClass::Interrupted,
             Self::Internal(_) => ErrorClass::Other,
         }
@@ -119,7 +144,11 @@ impl BuildError {
             Self::Compile(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Survey(SurveyError::Missing(report)) => report.commands(),
             Self::NoImage { .. } => vec!["add `image: registry.example.com/team/name`, or use --image".to_owned()],
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => {
+                vec!["name one platform with --platform, or write an oci-archive, which holds them all".to_owned()]
+            }
             Self::Registry(error) => registry_hints(error),
+            Self::Lock(error) => error.hints(),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),
         }
@@ -130,7 +159,7 @@ fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
     if matches!(error, ProcessError::Interrupted) { ErrorClass::Interrupted } else { other }
 }
 
-fn of_registry(error: &registry_client::Error) -> ErrorClass {
+pub(crate) fn of_registry(error: &registry_client::Error) -> ErrorClass {
     use registry_client::ErrorKind;
     match error.kind() {
         ErrorKind::Unauthorized | ErrorKind::Denied => ErrorClass::Authentication,
@@ -151,7 +180,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
     }
 }
 
-fn registry_hints(error: &registry_client::Error) -> Vec<String> {
+pub(crate) fn registry_hints(error: &registry_client::Error) -> Vec<String> {
     use registry_client::ErrorKind;
     let text = match error.kind() {
         ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",

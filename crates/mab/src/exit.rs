@@ -16,6 +16,8 @@ pub(crate) const CHECK: u8 = 4;
 pub(crate) const REGISTRY: u8 = 5;
 /// Credentials.
 pub(crate) const AUTHENTICATION: u8 = 6;
+/// The lock, or what an offline build may not fetch.
+pub(crate) const LOCKED: u8 = 7;
 /// The output or the disk.
 pub(crate) const OUTPUT: u8 = 8;
 /// Interrupted by SIGINT.
@@ -32,6 +34,7 @@ pub(crate) fn of_class(class: ErrorClass) -> u8 {
         ErrorClass::Check => CHECK,
         ErrorClass::Registry => REGISTRY,
         ErrorClass::Authentication => AUTHENTICATION,
+        ErrorClass::Locked => LOCKED,
         ErrorClass::Output => OUTPUT,
         ErrorClass::Interrupted => SIGINT,
     }

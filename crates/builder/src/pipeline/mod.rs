@@ -7,7 +7,7 @@
 mod compile;
 mod cores;
 mod deliver;
-mod work;
+mod locks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -18,24 +18,26 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::ImageIndex;
-use oci_layout::layer::{Pool, Tree};
+use oci_layout::layer::{LayerError, Pool, Tree};
 use oci_layout::media_type::OCI_INDEX;
 use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
-use self::work::Work;
+use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
-use crate::build::{BuildOutcome, BuildRequest, Output};
+use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
-use crate::image::{CREATED, Finished};
+use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
+use crate::lock::book::Book;
 use crate::process::{Children, Environment};
 use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {
@@ -44,15 +46,16 @@ struct Shared {
     reporter: Arc<dyn Reporter>,
     work: Work,
     client: Client,
-    cache: Option<Cache>,
-    pool: Arc<Pool>,
-    /// Where new blobs go that no output of its own takes.
-    store: BlobStore,
+    cache: Option<Arc<Cache>>,
+    /// Makes layers that no output of its own takes: their blobs stay in the cache, where there is one.
+    maker: Arc<LayerMaker>,
     /// A directory of mab's own for what compilers leave behind.
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
     offline: bool,
+    /// The locks of the build files.
+    book: Book,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
@@ -77,34 +80,48 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
-    let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
-    // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
-    let scratch = scratch_directory(cache.as_ref(), &request.env)?;
-    let store_at = scratch.path().join("blobs-of-this-build");
-    fs_err::create_dir_all(&store_at)?;
-    let work_dir = match &cache {
-        Some(cache) => cache.root().join("compile"),
-        None => scratch.path().join("compile"),
+    let book = Book::open(&request.specs, request.locked || request.offline)?;
+    let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
+    if let Some(cache) = &cache {
+        locks::take_facts(&book, cache)?;
+    }
+    // Without a cache there has to be some place all the same, for as long as the build lasts.
+    let scratch = match cache {
+        Some(_) => None,
+        None => Some(scratch_directory(&request.env)?),
     };
+    let root = match (&cache, &scratch) {
+        (Some(cache), _) => cache.root().to_owned(),
+        (None, Some(scratch)) => scratch.path().to_owned(),
+        (None, None) => return Err(BuildError::Internal("there is nowhere to work".to_owned())),
+    };
+    let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
+    let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
+    let pool = Arc::new(Pool::new(request.jobs)?);
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
         reporter,
         client: client.clone(),
         cache,
-        pool: Arc::new(Pool::new(request.jobs)?),
-        store: BlobStore::new(&store_at),
+        maker: Arc::new(maker),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
         env: request.env,
         locked: request.locked,
         offline: request.offline,
+        book,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
     });
+    locks::check_formats(&shared);
+    if request.locked_compilers {
+        locks::check_compilers(&shared, &request.specs).await?;
+    }
     let mut outcomes = Vec::new();
     for spec in request.specs {
         if request.outputs.contains(&Output::Push) && spec.image.is_none() {
@@ -152,16 +169,9 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("mab-");
-    if let Some(cache) = cache
-        && let Ok(directory) = builder.tempdir_in(cache.root())
-    {
-        return Ok(directory);
-    }
+fn scratch_directory(env: &Environment) -> std::io::Result<tempfile::TempDir> {
     let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    builder.tempdir_in(temporary)
+    tempfile::Builder::new().prefix("mab-").tempdir_in(temporary)
 }
 
 /// One image: from its build file to where it goes.
@@ -191,22 +201,19 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     let linkages: BTreeMap<TargetPlatform, Linkage> =
         platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
 
-    // Layers go straight into the output where it is a layout.
-    let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
-        Some(at) => {
-            let at = at.clone().unwrap_or_else(|| beside(&spec, "oci"));
-            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
-        }
-        None => None,
-    };
-    let store = layout.as_ref().map_or_else(|| shared.store.clone(), |layout| layout.store().clone());
+    let mut sinks = Vec::new();
+    for output in outputs {
+        sinks.push(Sink::open(&shared, &spec, output).await?);
+    }
+    let sinks = Arc::new(sinks);
     let assembly = compile::Assembly {
         spec: Arc::clone(&spec),
         facts: Arc::clone(&facts),
         bases: Arc::clone(&bases),
         inferred: Arc::clone(&inferred),
         created,
-        store: store.clone(),
+        maker: maker(&shared, &sinks),
+        sinks: Arc::clone(&sinks),
     };
     let mut images = compile::programs_and_images(&shared, assembly, &linkages).await?;
     images.sort_by_key(|image| image.platform);
@@ -224,28 +231,22 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
             .map_err(|error| BuildError::Internal(error.to_string()))?,
     );
     let index = Descriptor::of(OCI_INDEX, &index_bytes);
-    let result = deliver::Delivery {
-        spec: &spec,
-        images: &images,
-        bases: &bases,
-        index: &index,
-        index_bytes,
-        tags: &tags,
-        store: &store,
-    };
+    let result = Delivery { spec: &spec, bases: &bases, images: &images, index: &index, index_bytes, tags: &tags };
     let mut references = Vec::new();
-    for output in outputs {
-        if shared.interrupted() {
-            return Err(BuildError::Interrupted);
-        }
-        references.push(match (output, &layout) {
-            (Output::Push, _) => deliver::push(&shared, &result).await?,
-            (Output::Layout(_), Some(layout)) => deliver::to_layout(&shared, &result, layout).await?,
-            (Output::Layout(_), None) => return Err(BuildError::Internal("no layout was opened".to_owned())),
-        });
+    for sink in sinks.iter() {
+        references.push(sink.complete(&shared, &result).await?);
     }
     let tags = tags.iter().map(ToString::to_string).collect();
     Ok(BuildOutcome { index, manifests, references, tags })
+}
+
+/// New layers go straight into the output where it is a layout.
+fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
+    let Some(sink) = sinks.iter().find_map(|sink| if let Sink::Layout(sink) = sink { Some(sink) } else { None }) else {
+        return Arc::clone(&shared.maker);
+    };
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.
@@ -321,10 +322,9 @@ async fn base_of(
     shown: &str,
     platforms: &[TargetPlatform],
 ) -> Result<Base, BaseError> {
-    let cache = shared.cache.as_ref();
+    let cache = shared.cache.as_deref();
     match source {
         BaseSource::Registry(reference) => {
-            let fetched = shared.client.manifest(&reference.repository, &reference.target()).await?;
             // The name is the moving one where there is one, so that an image does not change when
             // its base is pinned to what the tag names.
             let name = match (&reference.tag, &reference.digest) {
@@ -334,8 +334,7 @@ async fn base_of(
             };
             let repository = reference.repository.clone();
             let source = Arc::new(Source::Registry { client: shared.client.clone(), repository });
-            base::resolve(shown.to_owned(), Some(name), source, fetched.descriptor, &fetched.bytes, platforms, cache)
-                .await
+            locks::resolve(shared, spec, reference, source, (shown.to_owned(), name), platforms).await
         }
         BaseSource::Layout { directory, select } => {
             let layout = Layout::open(crate::image_context(spec).join(directory))?;
@@ -354,11 +353,12 @@ async fn base_of(
         BaseSource::Static => {
             let made = {
                 let shared = Arc::clone(shared);
-                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.pool, &shared.store)).await
+                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.maker)).await
             };
             let image = made.unwrap_or_else(|error| Err(BaseError::embedded(error)))?;
             let (root, bytes) = (image.index.descriptor().clone(), Arc::clone(image.index.bytes()));
             let name = Some(embedded::NAME.to_owned());
+            locks::note_static(shared, spec)?;
             base::resolve(shown.to_owned(), name, Arc::new(Source::Embedded(image)), root, &bytes, platforms, cache)
                 .await
         }
@@ -377,7 +377,10 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
         let hint = "leave the platform out, or name another base for it: `base: {default: …, PLATFORM: …}`";
         return at_fault(spec, vec![diagnostic.hint(hint)]);
     }
-    BuildError::Base { base, source: error }
+    match error {
+        BaseError::Lock(error) => BuildError::Lock(error),
+        source => BuildError::Base { base, source },
+    }
 }
 
 fn at_fault(spec: &BuildSpec, list: Vec<Diagnostic>) -> BuildError {

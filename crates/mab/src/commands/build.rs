@@ -10,7 +10,7 @@ use builder::spec::{BuildSpec, MAX_BYTES, Overrides, parse_bytes};
 use registry_client::Repository;
 
 use super::session::Session;
-use crate::cli::{Build, Progress};
+use crate::cli::{Build, Destination, Progress};
 use crate::diagnostics::{Look, draw_all};
 use crate::{environment, errors, exit, progress, signals, text};
 
@@ -46,12 +46,14 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         Ok(interrupted) => interrupted,
         Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
-    let mut outputs = Vec::new();
-    if arguments.push {
-        outputs.push(Output::Push);
-    }
-    if arguments.output.is_some() || !arguments.push {
-        outputs.push(Output::Layout(arguments.output.clone()));
+    let outputs = outputs(arguments);
+    if specs.len() > 1
+        && outputs.iter().any(|output| matches!(output, Output::OciArchive(_) | Output::DockerArchive(_)))
+    {
+        text::error_line(
+            "error: an archive holds one image, but several build files are given\n\nhint: write an OCI layout with -o oci:DIR, which holds them all",
+        );
+        return exit::USAGE;
     }
     let wrapper = match std::env::current_exe() {
         Ok(path) => path,
@@ -76,6 +78,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         cache: environment::cache_directory(&env),
         jobs: jobs(arguments),
         locked: arguments.locked,
+        locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
         colour: look.colour && arguments.progress != Progress::Json,
         rustc_wrapper: wrapper,
@@ -102,13 +105,29 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
     }
 }
 
+fn outputs(arguments: &Build) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    if arguments.push {
+        outputs.push(Output::Push);
+    }
+    outputs.extend(arguments.outputs.iter().map(|destination| match destination {
+        Destination::Layout(path) => Output::Layout(Some(path.clone())),
+        Destination::OciArchive(path) => Output::OciArchive(path.clone()),
+        Destination::DockerArchive(path) => Output::DockerArchive(path.clone()),
+    }));
+    if outputs.is_empty() {
+        outputs.push(Output::Layout(None));
+    }
+    outputs
+}
+
 fn jobs(arguments: &Build) -> usize {
     let all = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     arguments.jobs.map_or_else(all, std::num::NonZeroUsize::get)
 }
 
 /// Reads the build files; what is wrong with them is told.
-fn specs(arguments: &Build, env: &Environment, look: Look) -> Result<Vec<BuildSpec>, u8> {
+pub(super) fn specs(arguments: &Build, env: &Environment, look: Look) -> Result<Vec<BuildSpec>, u8> {
     let files = match arguments.files.as_slice() {
         [] => match NAMES.iter().map(Path::new).find(|name| name.exists()) {
             Some(name) => vec![name.to_owned()],

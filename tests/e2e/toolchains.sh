@@ -28,7 +28,7 @@ test_sqlite_in_a_crate_with_the_cross_gcc() {
     matrix_copy sqlite "$T/app"
     cd "$T/app"
     build_file "linux/arm64, linux/s390x" localhost:5000/base/debian:merged 'rust: .' >build.yaml
-    run_ok as_user mab build --push --locked --progress quiet
+    run_ok as_user mab build --push --progress quiet
     assert_lacks "$ERR" warning
     says "$OUT" sqlite linux/arm64 linux/s390x
 }
@@ -41,7 +41,7 @@ test_a_glibc_floor_is_met_by_the_binary_itself() {
     matrix_copy zlib "$T/app"
     cd "$T/app"
     build_file "linux/amd64, linux/arm64, linux/arm/v7" localhost:5000/base/debian:merged 'rust: {path: ., glibc: "2.28"}' >build.yaml
-    run_ok with_zig mab build --push --locked --progress plain --verbose
+    run_ok with_zig mab build --push --progress plain --verbose
     assert_contains "$ERR" "is linked by zig"
     says "$OUT" zlib linux/amd64 linux/arm64 linux/arm/v7
     local platform found
@@ -88,11 +88,11 @@ test_programs_with_c_are_the_same_bytes_elsewhere() {
         printf '  - go: ./c\n    to: /usr/bin/where\n' >>"$place/build.yaml"
     done
     cd "$T/one"
-    run_ok as_user mab build --progress quiet --locked
+    run_ok as_user mab build --progress quiet
     assert_lacks "$ERR" "holds a path"
     first=$OUT
     fresh_home
     cd "$T/deeper/place/two"
-    run_ok as_user CARGO_HOME="$TEST_HOME/elsewhere" TZ=Asia/Tokyo mab build --progress quiet --locked --jobs 1
+    run_ok as_user CARGO_HOME="$TEST_HOME/elsewhere" TZ=Asia/Tokyo mab build --progress quiet --jobs 1
     assert_equal "$OUT" "$first"
 }

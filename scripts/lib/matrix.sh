@@ -61,14 +61,10 @@ matrix_prepare() {
 matrix_tools() {
     [[ ! -d $1 ]] || return 0
     mkdir -p "$1"
-    local file
-    for file in /usr/bin/*; do
-        case ${file##*/}/${2:-} in
-            *-linux-gnu*-g*/* | *-linux-musl*/* | zig/* | musl-gcc/*) ;;
-            gcc/NO-CC | cc/NO-CC | g++/NO-CC | c++/NO-CC) ;;
-            *) ln -s "$file" "$1/" ;;
-        esac
-    done
+    # One process for thousands of links.
+    cp -s /usr/bin/* "$1/" 2>/dev/null || true
+    rm -f "$1"/*-linux-gnu*-g* "$1"/*-linux-musl*-g* "$1/zig" "$1/musl-gcc" "$1"/clang*
+    [[ -z ${2:-} ]] || rm -f "$1"/{gcc,cc,g++,c++}
 }
 
 # The PATH of a cell.

@@ -248,9 +248,12 @@ titles = {
     "jemalloc": "jemalloc", "libgit2": "libgit2", "cxx": "C++", "bindgen": "bindgen",
     "go-plain": "Go without C", "go-sqlite": "Go with C (`go-sqlite3`)",
 }
-notes, count = [], {"ran": 0, "failed": 0, "not": 0}
+notes, count = [], {"ran": 0, "failed": 0, "not": 0, "open": 0}
 def cell(program, compiler, libc, name):
-    status, detail = cells.get((program, compiler, libc, name), ("not-tried", "no result yet"))
+    status, detail = cells.get((program, compiler, libc, name), ("open", ""))
+    if status == "open":
+        count["open"] += 1
+        return "open"
     if status == "ran":
         count["ran"] += 1
         return "ran"
@@ -271,7 +274,7 @@ for libc, title in [("glibc", "With glibc, on Debian 12"), ("musl", "Static, on 
             row = "".join(f" {cell(program, compiler, libc, name)} |" for name, _ in platforms)
             text.append(f"| {titles[program]} | {title} |{row}")
     text.append("")
-text.append(f"{count['ran']} ran, {count['failed']} failed, {count['not']} not tried, of {sum(count.values())}.")
+text.append(f"{count['ran']} ran, {count['failed']} failed, {count['not']} not tried, {count['open']} open, of {sum(count.values())}.")
 if notes:
     text.append("")
     text += [f"{number + 1}. {note}" for number, note in enumerate(notes)]

@@ -9,12 +9,14 @@
 
 pub mod base;
 pub mod build;
+pub mod bundle;
 pub mod check;
 pub mod error;
 pub mod event;
 pub mod facts;
 pub mod image;
 pub mod lock;
+pub mod offline;
 mod pipeline;
 pub mod process;
 pub mod spec;

@@ -104,6 +104,17 @@ pub enum BaseError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
+    /// Bundles that lack something.
+    #[error("{bundles}: {digest} is not in there")]
+    NotInBundle {
+        /// What was looked for.
+        digest: Digest,
+        /// Where.
+        bundles: String,
+    },
     /// The built-in base.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::embedded::EmbeddedImage;
 use super::{BaseError, MAX_CONFIG};
+use crate::bundle::Bundles;
 
 /// Where an image is.
 pub enum Source {
@@ -30,11 +31,13 @@ pub enum Source {
     Layout(Layout),
     /// In mab.
     Embedded(EmbeddedImage),
+    /// In bundles.
+    Bundles(Arc<Bundles>),
 }
 
 impl Source {
     /// A manifest or index, verified.
-    pub(super) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, BaseError> {
+    pub(crate) async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, BaseError> {
         match self {
             Self::Registry { client, repository } => {
                 Ok(client.manifest(repository, &descriptor.digest.into()).await?.bytes)
@@ -66,6 +69,10 @@ impl Source {
                 .document(&descriptor.digest)
                 .map(|blob| Bytes::from(blob.bytes().to_vec()))
                 .ok_or_else(|| BaseError::embedded(format!("{} is missing", descriptor.digest))),
+            Self::Bundles(bundles) => match bundles.read(descriptor, limit) {
+                Some(read) => Ok(read?.into()),
+                None => Err(BaseError::NotInBundle { digest: descriptor.digest, bundles: bundles.shown() }),
+            },
         }
     }
 
@@ -86,6 +93,10 @@ impl Source {
             Self::Embedded(image) => image
                 .blob(&descriptor.digest)
                 .ok_or_else(|| BaseError::embedded(format!("{} is missing", descriptor.digest))),
+            Self::Bundles(bundles) => match bundles.find(&descriptor.digest) {
+                Some((_, blob)) => Ok(Arc::clone(blob)),
+                None => Err(BaseError::NotInBundle { digest: descriptor.digest, bundles: bundles.shown() }),
+            },
         }
     }
 
@@ -133,6 +144,16 @@ impl Source {
         take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, BaseError> + Send + 'static,
     ) -> Result<T, BaseError> {
         let (digest, size) = (descriptor.digest, descriptor.size);
+        self.read_unverified(descriptor, move |reader| take(Box::new(VerifyingReader::new(reader, digest, size)))).await
+    }
+
+    /// The same for who verifies the bytes itself.
+    pub(crate) async fn read_unverified<T: Send + 'static>(
+        &self,
+        descriptor: &Descriptor,
+        take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, BaseError> + Send + 'static,
+    ) -> Result<T, BaseError> {
+        let digest = descriptor.digest;
         let Self::Registry { client, repository } = self else {
             let blob = self.local(descriptor)?;
             let work = spawn_blocking(move || {
@@ -141,15 +162,13 @@ impl Source {
                     path: digest.to_string().into(),
                     source,
                 })?;
-                take(Box::new(VerifyingReader::new(reader, digest, size)))
+                take(reader)
             });
             return joined(work.await);
         };
         let mut stream = client.pull_blob(repository, descriptor);
         let (sender, receiver) = mpsc::channel::<Bytes>(4);
-        let work = spawn_blocking(move || {
-            take(Box::new(VerifyingReader::new(Pieces { receiver, piece: Bytes::new() }, digest, size)))
-        });
+        let work = spawn_blocking(move || take(Box::new(Pieces { receiver, piece: Bytes::new() })));
         let mut failed = None;
         while let Some(piece) = stream.next().await {
             match piece {

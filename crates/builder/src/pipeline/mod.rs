@@ -27,6 +27,7 @@ use tokio::task::spawn_blocking;
 use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{BuildOutcome, BuildRequest, Output};
+use crate::bundle::{Bundles, Vendored};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished};
@@ -56,6 +57,9 @@ struct Shared {
     offline: bool,
     /// The locks of the build files.
     book: Book,
+    bundles: Arc<Bundles>,
+    /// What compilers take from the bundles.
+    vendored: Vendored,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
@@ -81,12 +85,17 @@ pub(crate) async fn run(
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
     let book = Book::open(&request.specs, request.locked || request.offline)?;
+    let bundles = Arc::new(Bundles::open(&request.bundles)?);
+    let mut env = request.env;
+    if request.offline {
+        crate::offline::close(&mut env);
+    }
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
     if let Some(cache) = &cache {
         locks::take_facts(&book, cache)?;
     }
     // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
-    let scratch = scratch_directory(cache.as_ref(), &request.env)?;
+    let scratch = scratch_directory(cache.as_ref(), &env)?;
     let store_at = scratch.path().join("blobs-of-this-build");
     fs_err::create_dir_all(&store_at)?;
     let work_dir = match &cache {
@@ -94,6 +103,10 @@ pub(crate) async fn run(
         None => scratch.path().join("compile"),
     };
     fs_err::create_dir_all(&work_dir)?;
+    let vendored = {
+        let (bundles, root) = (Arc::clone(&bundles), work_dir.with_file_name("bundles"));
+        blocking(move || Ok(Vendored::prepare(&bundles, &root)?)).await?
+    };
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
@@ -104,16 +117,21 @@ pub(crate) async fn run(
         store: BlobStore::new(&store_at),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
-        env: request.env,
+        env,
         locked: request.locked,
         offline: request.offline,
         book,
+        bundles,
+        vendored,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
     });
     locks::check_formats(&shared);
+    if request.offline {
+        locks::check_absent(&shared, &request.specs).await?;
+    }
     if request.locked_compilers {
         locks::check_compilers(&shared, &request.specs).await?;
     }

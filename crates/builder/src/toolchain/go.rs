@@ -145,8 +145,9 @@ fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolCont
         env.set(name, value);
     }
     if context.offline {
-        env.set("GOPROXY", "off");
+        crate::offline::close_go(&mut env);
     }
+    crate::offline::take_modules(&mut env, context.vendored);
     // Without a home that can be written to go has nowhere to work.
     let home = context.env.home().filter(|home| rustix::fs::access(home, rustix::fs::Access::WRITE_OK).is_ok());
     if home.is_none() {
@@ -184,8 +185,16 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
         .args(["-p".to_owned(), context.jobs.to_string()])
         .args(&unit.arguments)
         .arg("-o")
-        .arg(&unit.output)
-        .arg(".");
+        .arg(&unit.output);
+    // Read-only is what go does by itself, unless the user's own flags say otherwise.
+    let writes = context.locked && unit.environment.text("GOFLAGS").is_some_and(|flags| flags.contains("-mod=mod"));
+    let vendored = crate::bundle::has_vendored_modules(&unit.directory);
+    let command = match (writes, vendored) {
+        (false, _) => command,
+        (true, true) => command.arg("-mod=vendor"),
+        (true, false) => command.arg("-mod=readonly"),
+    };
+    let command = command.arg(".");
     context.note(format!("in {}: {command}", unit.directory.display()));
     let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
     let output = context.children.run(&command, &mut on_line)?;

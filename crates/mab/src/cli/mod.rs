@@ -2,6 +2,7 @@
 
 mod lock;
 mod platforms;
+mod vendor;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use registry_client::{Repository, Tag};
 
 pub(crate) use lock::Lock;
 pub(crate) use platforms::Platforms;
+pub(crate) use vendor::Vendor;
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -35,6 +37,9 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Put everything that an offline build needs into one file: bases, crates, Go modules
+    #[command(after_help = vendor::EXAMPLES)]
+    Vendor(Vendor),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell
@@ -54,7 +59,8 @@ Standard output has the result alone: the image's reference by digest.";
 
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
-  mab inspect registry.example.com/team/app:v1 --json";
+  mab inspect registry.example.com/team/app:v1 --json
+  mab inspect bundle:bundle.tar --verify   the table of contents, after reading everything";
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct Build {
@@ -91,6 +97,10 @@ pub(crate) struct Build {
     /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Take bases, crates and Go modules from a bundle of `mab vendor`, before any network; an
+    /// update together with what it updates. By default what MAB_BUNDLE names
+    #[arg(long = "bundle", value_name = "BUNDLE")]
+    pub(crate) bundles: Vec<PathBuf>,
     /// Jobs at once; all processors by default
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
@@ -104,12 +114,15 @@ pub(crate) struct Build {
 
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// An image of a registry, or oci:DIR[:TAG|@DIGEST]
-    #[arg(value_name = "REF|oci:DIR")]
+    /// An image of a registry, oci:DIR[:TAG|@DIGEST], or bundle:PATH
+    #[arg(value_name = "REF|oci:DIR|bundle:PATH")]
     pub(crate) image: String,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Read all of a bundle, and compare it with its digests
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

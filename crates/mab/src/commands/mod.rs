@@ -2,9 +2,11 @@
 
 mod build;
 mod inspect;
+mod inspect_bundle;
 mod lock;
 mod platforms;
 mod session;
+mod vendor;
 
 use clap::CommandFactory as _;
 
@@ -18,6 +20,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Vendor(vendor) => vendor::run(&vendor),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

@@ -157,7 +157,7 @@ pub(crate) fn absent_sources(
         let row = program.platform.target();
         let mut env = env.clone();
         env.set("GOARCH", row.goarch);
-        let format = "{{with .Error}}{{.Err}}{{end}}";
+        let format = "{{if .Error}}{{.ImportPath}}: {{.Error.Err}}{{end}}";
         let mut command = Command::new(&go, &program.directory, env).args(["list", "-e", "-deps", "-f", format]);
         if !program.tags.is_empty() {
             command = command.arg(format!("-tags={}", program.tags.join(",")));
@@ -168,7 +168,7 @@ pub(crate) fn absent_sources(
         let output = children.capture(&command.arg("."))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &output.tail.join("\n");
         for module in modules_in(&said) {
-            let what = format!("Go module {module}");
+            let what = format!("Go {module}");
             let command = match &vendored.modules {
                 Some(_) => vendor_command(specs),
                 None => format!("cd {} && go mod download", program.directory.display()),
@@ -212,8 +212,29 @@ fn is_fetched(own: &LockedCrate, env: &Environment) -> bool {
         || below(home.join("registry/src")).iter().any(|registry| registry.join(&name).is_dir())
 }
 
-/// The modules that go names in its complaints: `PATH@vVERSION`.
+/// The modules that go names when it may not fetch them: `PATH@vVERSION` in a complaint, `go:
+/// downloading PATH vVERSION` before it; else the package.
 fn modules_in(said: &str) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = named_modules(said).into_iter().map(|name| format!("module {name}")).collect();
+    for line in said.lines() {
+        if let Some((path, version)) = line.strip_prefix("go: downloading ").and_then(|it| it.trim().split_once(' ')) {
+            found.insert(format!("module {path}@{version}"));
+        }
+    }
+    let refused = |line: &&str| line.contains("module lookup disabled by GOPROXY") || line.contains("reading file://");
+    for package in said.lines().filter(refused).filter_map(|line| line.split_once(": ")).map(|(package, _)| package) {
+        let of = |module: &String| {
+            let path = module.trim_start_matches("module ").split('@').next().unwrap_or_default();
+            package == path || package.starts_with(&format!("{path}/"))
+        };
+        if package.contains('.') && !package.contains(['@', ' ']) && !found.iter().any(of) {
+            found.insert(format!("package {package}"));
+        }
+    }
+    found
+}
+
+fn named_modules(said: &str) -> BTreeSet<String> {
     let words = said.split_whitespace().map(|word| word.trim_matches([':', ',', '(', ')', ';', '"']));
     let named = words.filter(|word| {
         word.split_once('@').is_some_and(|(path, version)| {
@@ -243,7 +264,11 @@ mod tests {
     fn modules_are_found_in_what_go_says() {
         let said = "client.go:11:2: github.com/spf13/pflag@v1.0.10: module lookup disabled by GOPROXY=off\ngo: golang.org/x/sys@v0.30.0 (replaced by x): reading file:///p/golang.org/x/sys/@v/v0.30.0.mod: no such file, a@b.c";
         let found: Vec<_> = modules_in(said).into_iter().collect();
-        assert_eq!(found, ["github.com/spf13/pflag@v1.0.10", "golang.org/x/sys@v0.30.0"]);
+        assert_eq!(found, ["module github.com/spf13/pflag@v1.0.10", "module golang.org/x/sys@v0.30.0"]);
+        let said = "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\ngo: downloading golang.org/x/sys v0.30.0";
+        assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["module golang.org/x/sys@v0.30.0"]);
+        let said = "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\nexample.com/x: undefined: y";
+        assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["package golang.org/x/sys/unix"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn take(
     let remove = || std::fs::remove_dir_all(&target);
     let _ = remove();
     // Its own choice of versions would be another one than the build's.
-    let arguments = ["vendor", "--locked", "--versioned-dirs", "--respect-source-config", "--quiet"];
+    let arguments = ["vendor", "--locked", "--versioned-dirs", "--respect-source-config"];
     let command = Command::new(cargo, workspace, packing.env.without_credentials()).args(arguments).arg(&target);
     let output = packing.children.capture(&command)?;
     if !output.status.success() {

@@ -265,7 +265,8 @@ mod tests {
         let said = "client.go:11:2: github.com/spf13/pflag@v1.0.10: module lookup disabled by GOPROXY=off\ngo: golang.org/x/sys@v0.30.0 (replaced by x): reading file:///p/golang.org/x/sys/@v/v0.30.0.mod: no such file, a@b.c";
         let found: Vec<_> = modules_in(said).into_iter().collect();
         assert_eq!(found, ["module github.com/spf13/pflag@v1.0.10", "module golang.org/x/sys@v0.30.0"]);
-        let said = "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\ngo: downloading golang.org/x/sys v0.30.0";
+        let said =
+            "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\ngo: downloading golang.org/x/sys v0.30.0";
         assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["module golang.org/x/sys@v0.30.0"]);
         let said = "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\nexample.com/x: undefined: y";
         assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["package golang.org/x/sys/unix"]);

@@ -114,13 +114,20 @@ impl Source {
             return Ok(());
         }
         let (store, expected) = (store.clone(), descriptor.clone());
-        self.read(descriptor, move |mut reader| {
+        let copied = self.read_unverified(descriptor, move |mut reader| {
             let mut writer = store.writer()?;
             let path = writer.path().to_owned();
-            io::copy(&mut reader, &mut writer).map_err(|source| StoreError::Io { action: "write", path, source })?;
+            // Who commits verifies.
+            let mut limited = reader.by_ref().take(expected.size.saturating_add(1));
+            io::copy(&mut limited, &mut writer).map_err(|source| StoreError::Io { action: "write", path, source })?;
             Ok(writer.commit_as(&expected)?)
-        })
-        .await
+        });
+        match (copied.await, self) {
+            (Err(BaseError::Store(StoreError::Content { source, .. })), Self::Bundles(bundles)) => {
+                Err(bundles.damaged(&descriptor.digest, io::Error::other(source)).into())
+            }
+            (copied, _) => copied,
+        }
     }
 
     /// Reads a layer to its end.

@@ -280,6 +280,17 @@ impl Bundles {
         Some(read_blob(&bundle.path, &describe(&bundle.contents, &descriptor.digest), blob.as_ref(), limit))
     }
 
+    /// The error for a blob that was read and is not what its digest says.
+    pub fn damaged(&self, digest: &Digest, source: io::Error) -> BundleError {
+        match self.find(digest) {
+            Some((bundle, _)) => {
+                let (path, what) = (bundle.path.clone(), describe(&bundle.contents, digest));
+                BundleError::Content { path, what, source }
+            }
+            None => BundleError::Changed { path: self.shown().into(), reason: format!("{digest} is not in it") },
+        }
+    }
+
     /// The names of the bundles, for messages.
     pub fn shown(&self) -> String {
         self.bundles.iter().map(|bundle| bundle.path.display().to_string()).collect::<Vec<_>>().join(", ")

@@ -164,11 +164,7 @@ fn place(
 
 type Verified = VerifyingReader<Box<dyn Read + Send>>;
 
-fn open<'a>(
-    bundles: &'a Bundles,
-    descriptor: &Descriptor,
-    what: &str,
-) -> Result<(&'a Path, Verified), BundleError> {
+fn open<'a>(bundles: &'a Bundles, descriptor: &Descriptor, what: &str) -> Result<(&'a Path, Verified), BundleError> {
     let Some((bundle, blob)) = bundles.find(&descriptor.digest) else {
         let reason = format!("{what} is in none of them");
         return Err(BundleError::Changed { path: bundles.shown().into(), reason });

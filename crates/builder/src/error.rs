@@ -146,6 +146,7 @@ impl BuildError {
             Self::Lock(error) => error.hints(),
             Self::Bundle(error) => error.hints(),
             Self::Absent(absent) => absent_commands(absent),
+            Self::Base { source: crate::base::BaseError::Bundle(error), .. } => error.hints(),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),
         }

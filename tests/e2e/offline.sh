@@ -2,7 +2,7 @@
 # Locked, offline, carried across the gap: what a machine with a network has locked
 # and bundled is built on one without, by another user, in another place, to the
 # same digest.
-# needs: docker bases rust go crane skopeo strace jq
+# needs: docker bases rust go crane strace jq
 
 # closed COMMAND…: in a network namespace with nothing but a loopback that is down,
 # as another user than as_user is, with a home of its own.
@@ -57,7 +57,7 @@ test_the_round_trip_is_the_connected_build() {
         assert_no_path "$AIR_HOME/none"
         run_ok closed strace -f --seccomp-bpf -qq -e trace=socket -o "$AIR_HOME/$example.trace" \
             mab build -f build.debian.yaml --locked --offline --bundle "$T/bundles/$example.tar" \
-            -o "oci:$AIR_HOME/$example.out" --jobs 3 --progress quiet
+            -o "oci-archive:$AIR_HOME/$example.tar" --jobs 3 --progress quiet
         assert_equal "${OUT##*@}" "$(<"$T/$example.digest")" "digest of $example"
         run grep -E 'AF_INET|AF_NETLINK|AF_PACKET' "$AIR_HOME/$example.trace"
         assert_equal "$OUT" "" "sockets of $example"
@@ -67,8 +67,7 @@ test_the_round_trip_is_the_connected_build() {
     done
     # Carried out, pushed, and run.
     for example in rust go both; do
-        run_ok skopeo copy -q --all --preserve-digests --dest-tls-verify=false \
-            "oci:$AIR_HOME/$example.out:latest" "docker://localhost:5000/carried/$example:latest"
+        run_ok mab push "$AIR_HOME/$example.tar" "localhost:5000/carried/$example" --progress quiet
         pushed=$(<"$example.digest")
         assert_equal "$(crane digest "localhost:5000/carried/$example:latest")" "$pushed"
     done
@@ -116,7 +115,7 @@ test_the_page_on_air_gaps_is_true() {
     for script in step-*; do
         side=${script#step-*-}
         number=$((number + 1))
-        sed -i "s|registry.farm.example|localhost:5000|g; s|skopeo copy|skopeo copy --dest-tls-verify=false|" "$script"
+        sed -i "s|registry.farm.example|localhost:5000|g" "$script"
         chmod 755 "$script"
         if [[ $side == connected ]]; then
             # Between making and updating, the base moves.
@@ -130,7 +129,7 @@ test_the_page_on_air_gaps_is_true() {
             # Across the gap: the sources and the bundles.
             run_ok as_user bash -c "tar -C connected -cf - . | tar -C gapped -xf -"
             cd gapped
-            if grep -qE -- '--push|docker://' "$script"; then
+            if grep -qE -- '--push|mab push' "$script"; then
                 run_ok as_user bash -euo pipefail "../$script"
             else
                 run_ok unshare --net -- setpriv --reuid=65534 --regid=65534 --clear-groups \

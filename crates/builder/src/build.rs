@@ -48,6 +48,29 @@ pub enum Output {
     Push,
     /// Into an OCI layout. None: `oci/` beside the build file.
     Layout(Option<PathBuf>),
+    /// Into a tar file that holds an OCI layout.
+    OciArchive(PathBuf),
+    /// Into a tar file that `docker load` takes: one platform only.
+    DockerArchive(PathBuf),
+}
+
+/// Kinds of archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// See [`Output::OciArchive`].
+    Oci,
+    /// See [`Output::DockerArchive`].
+    Docker,
+}
+
+impl ArchiveKind {
+    /// As skopeo and others call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Oci => "oci-archive",
+            Self::Docker => "docker-archive",
+        }
+    }
 }
 
 /// An image that was built.
@@ -57,8 +80,8 @@ pub struct BuildOutcome {
     pub index: Descriptor,
     /// Its platforms' manifests, in the index's order.
     pub manifests: Vec<Descriptor>,
-    /// Where it is, by digest: `registry/repository@sha256:…` or `oci:DIR@sha256:…`, in the
-    /// order of the outputs.
+    /// Where it is, by digest: `registry/repository@sha256:…`, `oci:DIR@sha256:…` or
+    /// `oci-archive:FILE@sha256:…`, in the order of the outputs.
     pub references: Vec<String>,
     /// The tags that it has.
     pub tags: Vec<String>,

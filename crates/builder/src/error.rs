@@ -92,6 +92,14 @@ pub enum BuildError {
         /// Why.
         source: oci_layout::layer::LayerError,
     },
+    /// An archive could not be written.
+    #[error("cannot write {}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: oci_layout::archive::ArchiveError,
+    },
     /// The output's layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
@@ -130,7 +138,10 @@ impl BuildError {
             Self::Compile(_) => ErrorClass::Toolchain,
             Self::Base { source, .. } => of_base(source),
             Self::Registry(error) => of_registry(error),
-            Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => ErrorClass::Output,
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => ErrorClass::Usage,
+            Self::Archive { .. } | Self::Layer { .. } | Self::Layout(_) | Self::Store(_) | Self::Io(_) => {
+                ErrorClass::Output
+            }
             Self::Interrupted => ErrorClass::Interrupted,
             Self::Internal(_) => ErrorClass::Other,
         }
@@ -142,6 +153,9 @@ impl BuildError {
             Self::Compile(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Survey(SurveyError::Missing(report)) => report.commands(),
             Self::NoImage { .. } => vec!["add `image: registry.example.com/team/name`, or use --image".to_owned()],
+            Self::Archive { source: oci_layout::archive::ArchiveError::Platforms(_), .. } => {
+                vec!["name one platform with --platform, or write an oci-archive, which holds them all".to_owned()]
+            }
             Self::Registry(error) => registry_hints(error),
             Self::Lock(error) => error.hints(),
             Self::Bundle(error) => error.hints(),
@@ -173,7 +187,7 @@ fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
     if matches!(error, ProcessError::Interrupted) { ErrorClass::Interrupted } else { other }
 }
 
-fn of_registry(error: &registry_client::Error) -> ErrorClass {
+pub(crate) fn of_registry(error: &registry_client::Error) -> ErrorClass {
     use registry_client::ErrorKind;
     match error.kind() {
         ErrorKind::Unauthorized | ErrorKind::Denied => ErrorClass::Authentication,
@@ -189,14 +203,13 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
         BaseError::Registry(error) => of_registry(error),
         BaseError::NoPlatform { .. } => ErrorClass::Usage,
         BaseError::Bundle(error) => error.class(),
-        BaseError::NotInBundle { .. } => ErrorClass::Locked,
         BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) => ErrorClass::Usage,
         BaseError::Store(_) => ErrorClass::Output,
         _ => ErrorClass::Check,
     }
 }
 
-fn registry_hints(error: &registry_client::Error) -> Vec<String> {
+pub(crate) fn registry_hints(error: &registry_client::Error) -> Vec<String> {
     use registry_client::ErrorKind;
     let text = match error.kind() {
         ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",

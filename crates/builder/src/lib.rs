@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod facts;
 pub mod image;
+pub mod index;
 pub mod lock;
 pub mod offline;
 mod pipeline;
@@ -22,6 +23,8 @@ pub mod process;
 pub mod spec;
 pub mod target;
 pub mod toolchain;
+pub mod transfer;
+mod work;
 
 /// The directory that a build file's relative paths start from.
 pub(crate) use image::context as image_context;

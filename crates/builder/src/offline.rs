@@ -108,7 +108,7 @@ async fn is_whole(source: &Source, bundles: &Bundles, manifest: &oci_layout::Des
     if bundles.find(&manifest.digest).is_none() {
         return Ok(false);
     }
-    let bytes = source.document(manifest).await?;
+    let bytes = source.document(manifest, None).await?;
     let parsed = oci_layout::document::Document::parse(&bytes, &manifest.media_type)
         .map_err(|source| BaseError::Document { digest: manifest.digest, source })?;
     Ok(match parsed {

@@ -259,6 +259,22 @@ impl TargetPlatform {
         }
     }
 
+    /// What prefixes compilers for musl have, without `-gcc`: the Rust target's own name, and the
+    /// shorter ones of other people's builds.
+    pub fn musl_prefixes(self) -> Vec<String> {
+        let Some(target) = self.0.rust_musl else { return Vec::new() };
+        let machine = target.split('-').next().unwrap_or_default();
+        let abi = target.rsplit('-').next().unwrap_or_default();
+        let shorter = match (self.0.platform, machine) {
+            ("linux/arm/v7", _) => &["armv7l", "arm"][..],
+            ("linux/arm/v6", _) => &["armv6", "arm"],
+            ("linux/arm/v5", _) => &["armv5l", "arm"],
+            (_, "riscv64gc") => &["riscv64"],
+            _ => &[],
+        };
+        [machine].iter().chain(shorter).map(|machine| format!("{machine}-linux-{abi}")).collect()
+    }
+
     fn position(self) -> usize {
         TARGETS.iter().position(|row| std::ptr::eq(row, self.0)).unwrap_or(TARGETS.len())
     }
@@ -363,6 +379,17 @@ mod tests {
             std::fs::write(path, page()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), page());
+    }
+
+    #[test]
+    fn compilers_for_musl_have_several_names() {
+        let check = |platform: &str, expected: &[&str]| {
+            assert_eq!(platform.parse::<TargetPlatform>().unwrap().musl_prefixes(), expected);
+        };
+        check("linux/amd64/v3", &["x86_64-linux-musl"]);
+        check("linux/arm/v7", &["armv7-linux-musleabihf", "armv7l-linux-musleabihf", "arm-linux-musleabihf"]);
+        check("linux/riscv64", &["riscv64gc-linux-musl", "riscv64-linux-musl"]);
+        check("linux/mips64le", &[]);
     }
 
     #[test]

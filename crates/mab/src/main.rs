@@ -9,6 +9,7 @@ mod environment;
 mod errors;
 mod exit;
 mod progress;
+mod prompt;
 mod signals;
 mod text;
 

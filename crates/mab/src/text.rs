@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+pub(crate) use builder::event::size;
+
 /// A line on standard error.
 pub(crate) fn error_line(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
@@ -11,6 +13,12 @@ pub(crate) fn error_line(line: &str) {
 pub(crate) fn result_line(line: &str) -> bool {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+}
+
+/// A document on standard output, byte for byte.
+pub(crate) fn result_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// The text with its control characters made visible; line ends and tabs stay.
@@ -24,16 +32,6 @@ pub(crate) fn tame(text: &str) -> String {
         }
     }
     tamed
-}
-
-/// A number of bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
 }
 
 /// Rows with their cells under each other, two blanks between; control characters are tamed.

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let layout = Layout::open(PathBuf::from(layout))?;
     let image = layout.resolve(Selector::Only)?;
     let tag = full.rsplit_once(':').map_or("latest", |(_, tag)| tag);
-    let names = [ImageName { full: full.clone(), tag: tag.to_owned() }];
+    let names = [ImageName { full: Some(full.clone()), tag: tag.to_owned() }];
     let out = BufWriter::new(File::create(file)?);
     match kind.as_str() {
         "docker" => write_docker_archive(out, &layout, &image, &names)?,

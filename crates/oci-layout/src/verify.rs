@@ -9,6 +9,7 @@ use std::io::{self, Read};
 
 use serde::{Serialize, Serializer};
 
+use crate::archive::Archive;
 use crate::descriptor::Descriptor;
 use crate::digest::{Digest, VerifyingReader};
 use crate::document::{Document, ImageConfig, ImageManifest, MAX_DOCUMENT};
@@ -107,6 +108,16 @@ impl Layout {
             }
             Err(error) => check.note("index.json", Problem::Layout, &error),
         }
+        check.findings
+    }
+}
+
+impl Archive {
+    /// The same for an archive.
+    pub fn verify(&self) -> Vec<Finding> {
+        let mut check = Check::new(self);
+        check.entries(&self.index().manifests, "index.json");
+        check.unreached(self.sizes());
         check.findings
     }
 }
@@ -270,6 +281,9 @@ impl<'a> Check<'a> {
     /// Reads a blob whole, unless that was done, and compares it with what a reference says.
     fn blob(&mut self, descriptor: &Descriptor, at: &str, diff_id: Option<&Digest>) {
         self.embedded(descriptor, at);
+        if descriptor.stays_elsewhere() && crate::archive::is_absent(self.blobs, descriptor) {
+            return;
+        }
         let compression = descriptor.media_type.layer_compression();
         let known = self.seen.get(&descriptor.digest).cloned();
         let seen = match known {
@@ -350,16 +364,18 @@ impl<'a> Check<'a> {
         self.note(at, problem, &error);
     }
 
+    fn unreached(&mut self, blobs: impl IntoIterator<Item = (Digest, u64)>) {
+        for (digest, size) in blobs {
+            if !self.seen.contains_key(&digest) {
+                let message = format!("nothing leads to this blob of {size} bytes");
+                self.say(&digest.to_string(), Problem::Unreachable, message);
+            }
+        }
+    }
+
     fn unreachable(&mut self, layout: &Layout) {
         match layout.store().list() {
-            Ok(blobs) => {
-                for (digest, size) in blobs {
-                    if !self.seen.contains_key(&digest) {
-                        let message = format!("nothing leads to this blob of {size} bytes");
-                        self.say(&digest.to_string(), Problem::Unreachable, message);
-                    }
-                }
-            }
+            Ok(blobs) => self.unreached(blobs),
             Err(error) => self.note("blobs", Problem::Unreadable, &error),
         }
         match layout.store().strays() {

@@ -45,6 +45,7 @@ pub mod secret;
 pub mod source;
 mod transport;
 pub mod tree;
+mod verify;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub use credentials::{Credential, Credentials};
 pub use error::{Error, ErrorKind};
 pub use manifest::FetchedManifest;
 pub use notice::Notice;
-pub use publish::{BlobProgress, Publication, Published};
+pub use publish::{BlobProgress, Publication, Published, Publishing};
 pub use pull::BlobStream;
 pub use push::Pushed;
 pub use reference::{Reference, Registry, Repository, Tag, TagOrDigest};

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use oci_layout::blob::{BytesBlob, FileBlob};
+use oci_layout::blob::BytesBlob;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, Pool, write_layer};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, LayerPlan};
 use oci_layout::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use oci_layout::path::ImagePath;
-use oci_layout::{BlobSource, BlobStore, Digest, json};
+use oci_layout::{BlobSource, Digest, json};
 
 use super::BaseError;
-use crate::image::CREATED;
+use crate::image::{CREATED, LayerMaker, NewLayer};
 use crate::target::TargetPlatform;
 
 /// Value of `org.opencontainers.image.base.name` for images on it.
@@ -35,20 +35,21 @@ pub struct EmbeddedImage {
     pub index: BytesBlob,
     /// Manifests and configs, by digest.
     documents: BTreeMap<Digest, BytesBlob>,
-    /// The one layer, in the store that it was written to.
-    layer: FileBlob,
+    /// The one layer.
+    layer: Arc<NewLayer>,
 }
 
 impl EmbeddedImage {
-    /// Makes it, its layer in `store`.
-    pub fn new(pool: &Pool, store: &BlobStore) -> Result<Self, BaseError> {
+    /// Makes it.
+    pub(crate) fn new(maker: &Arc<LayerMaker>) -> Result<Self, BaseError> {
         let entries = entries().map_err(BaseError::embedded)?;
-        let layer = write_layer(&entries, &LayerOptions::default(), pool, store).map_err(BaseError::embedded)?;
+        let plan = LayerPlan::new(entries, LayerOptions::default()).map_err(BaseError::embedded)?;
+        let layer = maker.make(plan).map_err(BaseError::embedded)?;
         let mut documents = BTreeMap::new();
         let mut manifests = Vec::new();
         for target in TargetPlatform::all() {
-            let config = json_blob(OCI_CONFIG, &config(target, layer.diff_id))?;
-            let layers = vec![layer.descriptor.clone()];
+            let config = json_blob(OCI_CONFIG, &config(target, layer.written.diff_id))?;
+            let layers = vec![layer.written.descriptor.clone()];
             let manifest = ImageManifest::new(config.descriptor().clone(), layers, BTreeMap::new());
             let manifest = json_blob(OCI_MANIFEST, &manifest)?;
             manifests.push(manifest.descriptor().clone().with_platform(target.platform()));
@@ -57,19 +58,18 @@ impl EmbeddedImage {
             }
         }
         let index = json_blob(OCI_INDEX, &ImageIndex::new(manifests, BTreeMap::new()))?;
-        let path = store.path(&layer.descriptor.digest);
-        Ok(Self { index, documents, layer: FileBlob { descriptor: layer.descriptor, path } })
+        Ok(Self { index, documents, layer })
     }
 
     /// A manifest or config, or the index.
-    pub(super) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
+    pub(crate) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
         if *digest == self.index.descriptor().digest { Some(&self.index) } else { self.documents.get(digest) }
     }
 
     /// Any blob.
-    pub(super) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
-        if *digest == self.layer.descriptor.digest {
-            return Some(Arc::new(self.layer.clone()));
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
+        if *digest == self.layer.written.descriptor.digest {
+            return Some(Arc::clone(&self.layer) as Arc<dyn BlobSource>);
         }
         self.document(digest).map(|blob| Arc::new(blob.clone()) as Arc<dyn BlobSource>)
     }
@@ -151,10 +151,13 @@ mod tests {
     fn its_digest_is_known_whatever_the_number_of_threads() {
         for threads in [1, 3] {
             let directory = tempfile::tempdir().unwrap();
-            let image = EmbeddedImage::new(&Pool::new(threads).unwrap(), &BlobStore::new(directory.path())).unwrap();
+            let pool = Arc::new(oci_layout::layer::Pool::new(threads).unwrap());
+            let store = oci_layout::BlobStore::new(directory.path());
+            let maker = Arc::new(LayerMaker::new(pool, None, store, Default::default()));
+            let image = EmbeddedImage::new(&maker).unwrap();
             assert_eq!(image.index.descriptor().digest.to_string(), DIGEST);
             assert_eq!(Some(image.index.descriptor().digest), digest());
-            let layer = image.layer.descriptor.digest;
+            let layer = image.layer.written.descriptor.digest;
             assert!(image.blob(&layer).is_some() && image.document(&layer).is_none());
         }
     }

@@ -4,19 +4,19 @@
 
 pub mod embedded;
 pub mod select;
-mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{LayerFacts, Tree};
+use oci_layout::layer::{LayerFacts, Limits, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
 use crate::target::TargetPlatform;
+use crate::transfer::SourceError;
 
-pub use source::Source;
+pub use crate::transfer::Source;
 
 /// Largest image config that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -101,20 +101,15 @@ pub enum BaseError {
         /// The layer's own.
         found: Digest,
     },
+    /// Something else that it is read from.
+    #[error(transparent)]
+    Source(SourceError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
     /// A bundle.
     #[error(transparent)]
     Bundle(#[from] crate::bundle::BundleError),
-    /// Bundles that lack something.
-    #[error("{bundles}: {digest} is not in there")]
-    NotInBundle {
-        /// What was looked for.
-        digest: Digest,
-        /// Where.
-        bundles: String,
-    },
     /// The built-in base.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -128,6 +123,19 @@ pub enum BaseError {
         /// What there is.
         available: Vec<String>,
     },
+}
+
+impl From<SourceError> for BaseError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Registry(error) => Self::Registry(error),
+            SourceError::Layout(error) => Self::Layout(error),
+            SourceError::Store(error) => Self::Store(error),
+            SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Bundle(error) => Self::Bundle(error),
+            SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
+        }
+    }
 }
 
 impl BaseError {
@@ -178,7 +186,7 @@ pub async fn resolve(
     platforms: &[TargetPlatform],
     cache: Option<&Cache>,
 ) -> Result<Base, BaseError> {
-    let found = locate(&shown, &source, &root, bytes, platforms).await?;
+    let found = locate(&shown, &source, &root, bytes, platforms, cache).await?;
     load_all(shown, name, source, root, found, cache).await
 }
 
@@ -207,11 +215,12 @@ pub async fn locate(
     root: &Descriptor,
     bytes: &[u8],
     platforms: &[TargetPlatform],
+    cache: Option<&Cache>,
 ) -> Result<BTreeMap<TargetPlatform, Descriptor>, BaseError> {
     let parsed = Document::parse(bytes, &root.media_type)
         .map_err(|error| BaseError::Document { digest: root.digest, source: error })?;
     let own = match &parsed {
-        Document::Manifest(manifest) => Some(config(source, &manifest.config).await?.platform()),
+        Document::Manifest(manifest) => Some(config(source, &manifest.config, cache).await?.platform()),
         Document::Index(_) => None,
     };
     let missing = |platform, available| BaseError::NoPlatform { base: shown.to_owned(), platform, available };
@@ -219,7 +228,7 @@ pub async fn locate(
         let (parsed, own) = (&parsed, &own);
         async move {
             let descriptor = match (parsed, own) {
-                (Document::Index(index), _) => from_index(source, index, platform)
+                (Document::Index(index), _) => from_index(source, index, platform, cache)
                     .await?
                     .ok_or_else(|| missing(platform, select::available(index)))?,
                 (_, Some(own)) if platform.platform().base_candidates().iter().any(|it| own.is_same(it)) => {
@@ -246,6 +255,7 @@ async fn from_index(
     source: &Source,
     index: &ImageIndex,
     platform: TargetPlatform,
+    cache: Option<&Cache>,
 ) -> Result<Option<Descriptor>, BaseError> {
     let wanted = platform.platform();
     if let Some(found) = select::select(index, &wanted) {
@@ -253,11 +263,11 @@ async fn from_index(
     }
     let silent = index.manifests.iter().filter(|entry| entry.platform.is_none() && entry.media_type.is_manifest());
     for entry in silent.take(16) {
-        let (manifest, _) = manifest(source, entry).await?;
+        let (manifest, _) = manifest(source, entry, cache).await?;
         if !manifest.config.media_type.is_image_config() {
             continue;
         }
-        let own = config(source, &manifest.config).await?.platform();
+        let own = config(source, &manifest.config, cache).await?.platform();
         if wanted.base_candidates().iter().any(|candidate| own.is_same(candidate)) {
             return Ok(Some(entry.clone()));
         }
@@ -265,8 +275,12 @@ async fn from_index(
     Ok(None)
 }
 
-async fn manifest(source: &Source, descriptor: &Descriptor) -> Result<(ImageManifest, Digest), BaseError> {
-    let bytes = source.document(descriptor).await?;
+async fn manifest(
+    source: &Source,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<(ImageManifest, Digest), BaseError> {
+    let bytes = source.document(descriptor, cache).await?;
     let digest = descriptor.digest;
     match Document::parse(&bytes, &descriptor.media_type) {
         Ok(Document::Manifest(manifest)) => Ok((manifest, digest)),
@@ -275,19 +289,19 @@ async fn manifest(source: &Source, descriptor: &Descriptor) -> Result<(ImageMani
     }
 }
 
-async fn config(source: &Source, descriptor: &Descriptor) -> Result<ImageConfig, BaseError> {
+async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<ImageConfig, BaseError> {
     let digest = descriptor.digest;
     if !descriptor.media_type.is_image_config() || descriptor.size > MAX_CONFIG {
         let media_type = descriptor.media_type.clone();
         return Err(BaseError::NotImage { digest, media_type, size: descriptor.size });
     }
-    let bytes = source.blob(descriptor).await?;
+    let bytes = source.blob(descriptor, cache).await?;
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
 async fn load(source: &Arc<Source>, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
-    let (manifest, config) = documents(source, descriptor).await?;
+    let (manifest, config) = documents(source, descriptor, cache).await?;
     let diff_ids = &config.rootfs.diff_ids;
     let facts = manifest.layers.iter().zip(diff_ids).map(|(layer, diff_id)| facts(source, layer, *diff_id, cache));
     let facts: Vec<LayerFacts> = try_join_all(facts).await?;
@@ -298,9 +312,10 @@ async fn load(source: &Arc<Source>, descriptor: &Descriptor, cache: Option<&Cach
 pub(crate) async fn documents(
     source: &Arc<Source>,
     descriptor: &Descriptor,
+    cache: Option<&Cache>,
 ) -> Result<(ImageManifest, ImageConfig), BaseError> {
-    let (manifest, digest) = manifest(source, descriptor).await?;
-    let config = config(source, &manifest.config).await?;
+    let (manifest, digest) = manifest(source, descriptor, cache).await?;
+    let config = config(source, &manifest.config, cache).await?;
     let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
     if layers != diff_ids { Err(BaseError::Counts { digest, layers, diff_ids }) } else { Ok((manifest, config)) }
 }
@@ -311,7 +326,7 @@ pub(crate) async fn layer_facts(
     descriptor: &Descriptor,
     cache: Option<&Cache>,
 ) -> Result<Vec<(Digest, LayerFacts)>, BaseError> {
-    let (manifest, config) = documents(source, descriptor).await?;
+    let (manifest, config) = documents(source, descriptor, cache).await?;
     let reads = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff_id)| async move {
         Ok::<_, BaseError>((layer.digest, facts(source, layer, *diff_id, cache).await?))
     });
@@ -332,7 +347,10 @@ async fn facts(
     let Some(compression) = layer.media_type.layer_compression() else {
         return Err(BaseError::LayerType { digest, media_type: layer.media_type.clone() });
     };
-    let (facts, found) = source.scan(layer, compression).await?;
+    let scanned = source.read(layer, move |reader| {
+        LayerFacts::scan(reader, compression, &Limits::default()).map_err(|source| BaseError::Layer { digest, source })
+    });
+    let (facts, found) = scanned.await?;
     if found != diff_id {
         return Err(BaseError::DiffId { digest, expected: diff_id, found });
     }

@@ -73,6 +73,14 @@ pub enum BundleError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Bundles that lack something.
+    #[error("{bundles}: {digest} is not in there")]
+    NotIn {
+        /// What was looked for.
+        digest: Digest,
+        /// Where.
+        bundles: String,
+    },
     /// There is something that is no bundle where one was to be written.
     #[error("{} exists and is not a bundle", path.display())]
     Occupied {
@@ -130,7 +138,9 @@ impl BundleError {
         match self {
             Self::Form { .. } | Self::Changed { .. } | Self::Content { .. } => ErrorClass::Check,
             Self::NotBundle { .. } | Self::Occupied { .. } => ErrorClass::Usage,
-            Self::Newer { .. } | Self::Earlier { .. } | Self::CargoLock { .. } => ErrorClass::Locked,
+            Self::Newer { .. } | Self::NotIn { .. } | Self::Earlier { .. } | Self::CargoLock { .. } => {
+                ErrorClass::Locked
+            }
             Self::Io { .. } | Self::Write { .. } | Self::Pack { .. } => ErrorClass::Output,
             Self::Tool { .. } | Self::NoTool(_) => ErrorClass::Toolchain,
             Self::Process(ProcessError::Interrupted) => ErrorClass::Interrupted,
@@ -143,7 +153,7 @@ impl BundleError {
     pub fn hints(&self) -> Vec<String> {
         let text = match self {
             Self::Form { .. } | Self::Changed { .. } | Self::Content { .. } => {
-                "carry it over again, and compare its digest: `mab inspect --verify` on both sides"
+                "carry it over again, and compare its digest: `mab verify bundle:PATH` on both sides"
             }
             Self::Newer { .. } => "take a newer mab",
             Self::Earlier { .. } => "name both: --bundle FIRST --bundle UPDATE",

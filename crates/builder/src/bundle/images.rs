@@ -41,7 +41,7 @@ pub(super) async fn take(
         origins.insert(digest, Arc::clone(&staging.1));
         Ok(())
     };
-    let bytes = source.document(&root).await?;
+    let bytes = source.document(&root, None).await?;
     stage(&bytes, origins)?;
     let root = Descriptor::new(root.media_type, root.digest, root.size);
     let parsed = Document::parse(&bytes, &root.media_type)
@@ -50,18 +50,18 @@ pub(super) async fn take(
         (Manifests::Known(known), _) => known.into_iter().map(|(at, own)| (at.to_string(), own)).collect(),
         (Manifests::Of(platforms), Document::Index(index)) if platforms.is_empty() => everything(index),
         (Manifests::Of(platforms), Document::Index(_)) => {
-            let found = base::locate(&name, &source, &root, &bytes, &platforms).await?;
+            let found = base::locate(&name, &source, &root, &bytes, &platforms, None).await?;
             found.into_iter().map(|(at, own)| (at.to_string(), own)).collect()
         }
         (Manifests::Of(_), Document::Manifest(_)) => {
-            let (_, config) = base::documents(&source, &root).await?;
+            let (_, config) = base::documents(&source, &root, None).await?;
             vec![(config.platform().normalized().to_string(), root.clone())]
         }
     };
     named.sort_by(|a, b| a.0.cmp(&b.0));
     let mut blobs: BTreeMap<_, Descriptor> = BTreeMap::new();
     for (_, descriptor) in &named {
-        let bytes = source.document(descriptor).await?;
+        let bytes = source.document(descriptor, None).await?;
         stage(&bytes, origins)?;
         let document = Document::parse(&bytes, &descriptor.media_type);
         let manifest = match document.map_err(|source| BaseError::Document { digest: descriptor.digest, source })? {

@@ -26,7 +26,7 @@ pub use error::BundleError;
 pub(crate) use modules::is_vendored as has_vendored_modules;
 
 pub use lockfile::{LockedCrate, locked_crates};
-pub use read::{Bundle, Bundles, Finding};
+pub use read::{Bundle, Bundles};
 pub use unpack::{CrateSources, ModuleProxy, Vendored};
 
 /// What an artifact of this kind is called; the version of the table of contents stands behind it.

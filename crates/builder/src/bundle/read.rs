@@ -9,6 +9,7 @@ use oci_layout::archive::{SeriesError, SeriesReader};
 use oci_layout::digest::VerifyingReader;
 use oci_layout::document::{Document, MAX_DOCUMENT};
 use oci_layout::media_type::OCI_INDEX;
+use oci_layout::verify::{Finding, Problem};
 use oci_layout::{BlobSource, BlobStore, Descriptor, Digest};
 
 use super::write::{MARKER, blob_path};
@@ -26,17 +27,6 @@ pub struct Bundle {
     /// What is in it.
     pub contents: Contents,
     blobs: BTreeMap<Digest, Arc<dyn BlobSource>>,
-}
-
-/// One thing that is wrong with a bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The blob.
-    pub digest: Digest,
-    /// What it is of.
-    pub of: String,
-    /// What is wrong.
-    pub problem: String,
 }
 
 /// The parts that a bundle begins with.
@@ -147,8 +137,8 @@ impl Bundle {
                 Ok(())
             });
             if let Err(error) = read {
-                let of = describe(&self.contents, digest);
-                findings.push(Finding { digest: *digest, of, problem: error.to_string() });
+                let at = format!("{} › {digest}", describe(&self.contents, digest));
+                findings.push(Finding { at, problem: Problem::Content, message: error.to_string() });
             }
         }
         findings
@@ -287,7 +277,7 @@ impl Bundles {
                 let (path, what) = (bundle.path.clone(), describe(&bundle.contents, digest));
                 BundleError::Content { path, what, source }
             }
-            None => BundleError::Changed { path: self.shown().into(), reason: format!("{digest} is not in it") },
+            None => BundleError::NotIn { digest: *digest, bundles: self.shown() },
         }
     }
 

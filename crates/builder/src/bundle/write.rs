@@ -11,6 +11,7 @@ use oci_layout::{BlobStore, Descriptor, Digest};
 use super::contents::Documents;
 use super::{BundleError, Contents};
 use crate::base::{BaseError, Source};
+use crate::transfer::SourceError;
 
 /// Where a bundle's blobs come from.
 pub(super) type Origins = BTreeMap<Digest, std::sync::Arc<Source>>;
@@ -57,7 +58,7 @@ pub(super) async fn tar(path: &Path, contents: &Contents, origins: &Origins) -> 
         }
         let source = origins.get(&digest).ok_or_else(|| internal(path, format!("{digest} comes from nowhere")))?;
         let (at, member) = (path.to_owned(), descriptor.clone());
-        let written = source
+        let written: Result<_, BaseError> = source
             .read_unverified(&descriptor, move |reader| {
                 let written = series.blob(&blob_path(&member.digest), &member, reader);
                 Ok((series, written.map_err(|source| BundleError::Write { path: at, source })))
@@ -124,7 +125,7 @@ async fn fill(
     }
     for (digest, descriptor) in contents.blobs() {
         let source = origins.get(&digest).ok_or_else(|| internal(directory, format!("{digest} comes from nowhere")))?;
-        source.copy(&descriptor, &store).await?;
+        source.copy(&descriptor, &store, None).await.map_err(BaseError::from)?;
     }
     for (name, bytes) in [("index.json", index), ("oci-layout", MARKER)] {
         let path = directory.join(name);
@@ -149,6 +150,12 @@ impl From<BundleError> for WriteError {
 impl From<BaseError> for WriteError {
     fn from(error: BaseError) -> Self {
         Self::Base(error)
+    }
+}
+
+impl From<SourceError> for WriteError {
+    fn from(error: SourceError) -> Self {
+        Self::Base(error.into())
     }
 }
 

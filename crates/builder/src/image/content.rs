@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use oci_layout::layer::{Content, EntryKind, LayerError, LayerOptions, Pool, Tree, WrittenLayer, write_layer};
-use oci_layout::{BlobStore, ImagePath};
+use oci_layout::ImagePath;
+use oci_layout::layer::{Content, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
 use super::files;
+use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item};
 use crate::spec::accounts::{Accounts, Numbers};
 use crate::spec::model::{BuildSpec, Capabilities, Compression, Grouping};
@@ -16,7 +18,7 @@ use crate::spec::{Diagnostic, Variables, render_destination, render_file};
 /// What was added to the base.
 pub(crate) struct Layers {
     /// The layers, lowest first, each with what made it.
-    pub written: Vec<(WrittenLayer, String)>,
+    pub made: Vec<(Arc<NewLayer>, String)>,
     /// All files of the image.
     pub tree: Tree,
     /// Its users.
@@ -43,14 +45,13 @@ impl From<LayerError> for ContentError {
     }
 }
 
-/// Writes the new layers of one platform into `store`. `spec` is the platform's.
+/// Makes the new layers of one platform. `spec` is the platform's.
 pub(crate) fn assemble_layers(
     spec: &BuildSpec,
     values: &Variables<'_>,
     base: Tree,
     programs: &[PathBuf],
-    pool: &Pool,
-    store: &BlobStore,
+    maker: &Arc<LayerMaker>,
 ) -> Result<Layers, ContentError> {
     let mut accounts = accounts(&base);
     let problems = accounts.add(&spec.users, values);
@@ -92,11 +93,12 @@ pub(crate) fn assemble_layers(
         },
         ..LayerOptions::default()
     };
-    let mut written = Vec::new();
+    let mut made = Vec::new();
     for (entries, created_by) in grouped(groups, spec.layers.grouping) {
-        written.push((write_layer(&entries, &options, pool, store)?, created_by));
+        let plan = LayerPlan::new(entries, options.clone())?;
+        made.push((maker.make(plan)?, created_by));
     }
-    Ok(Layers { written, tree: growing.tree().clone(), accounts })
+    Ok(Layers { made, tree: growing.tree().clone(), accounts })
 }
 
 /// Users and groups of a base.

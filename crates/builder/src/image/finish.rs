@@ -1,6 +1,7 @@
 //! Config and manifest of one platform's image.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
@@ -9,6 +10,7 @@ use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
 use oci_layout::{Descriptor, Digest, ImagePath, json};
 
 use super::content::{ContentError, Layers};
+use super::layers::NewLayer;
 use crate::base::PlatformBase;
 use crate::spec::accounts::Accounts;
 use crate::spec::annotation::manifest_annotations;
@@ -21,7 +23,7 @@ use crate::target::TargetPlatform;
 pub const BASE_LAYERS: &str = "mab.base.layers";
 
 /// One platform's image, but for its layers' bytes.
-pub struct Finished {
+pub(crate) struct Finished {
     /// The platform.
     pub platform: TargetPlatform,
     /// Of the config.
@@ -35,7 +37,7 @@ pub struct Finished {
     /// The base's layers.
     pub base_layers: Vec<Descriptor>,
     /// The new layers.
-    pub new_layers: Vec<Descriptor>,
+    pub new_layers: Vec<Arc<NewLayer>>,
 }
 
 /// What finishing needs beside the layers.
@@ -87,8 +89,8 @@ pub(crate) fn finish(
         config.history.clone_from(&base.config.history);
         base_layers.clone_from(&base.manifest.layers);
     }
-    for (layer, created_by) in &layers.written {
-        config.rootfs.diff_ids.push(layer.diff_id);
+    for (layer, created_by) in &layers.made {
+        config.rootfs.diff_ids.push(layer.written.diff_id);
         config.history.push(History {
             created: Some(around.created.to_owned()),
             created_by: Some(created_by.clone()),
@@ -97,10 +99,10 @@ pub(crate) fn finish(
     }
     let config_bytes = document(&config)?;
     let config = Descriptor::of(OCI_CONFIG, &config_bytes);
-    let new_layers: Vec<Descriptor> = layers.written.iter().map(|(layer, _)| layer.descriptor.clone()).collect();
+    let new_layers: Vec<Arc<NewLayer>> = layers.made.iter().map(|(layer, _)| Arc::clone(layer)).collect();
     let mut stack: Vec<Descriptor> =
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
-    stack.extend(new_layers.iter().cloned());
+    stack.extend(new_layers.iter().map(|layer| layer.written.descriptor.clone()));
 
     let added = base_annotations(around.base_name, around.base.map(|base| base.digest), Some(base_layers.len()));
     let nothing = BTreeMap::new();

@@ -4,12 +4,15 @@
 mod content;
 mod files;
 mod finish;
+mod layers;
 mod tree;
 
 pub(crate) use content::{ContentError, assemble_layers, context};
 pub(crate) use files::open as open_source;
+pub use finish::BASE_LAYERS;
+pub(crate) use finish::Finished;
 pub(crate) use finish::{Around, base_annotations, finish};
-pub use finish::{BASE_LAYERS, Finished};
+pub(crate) use layers::{LayerMaker, NewLayer};
 
 /// Version of everything that layers and documents depend on beside their content: compressor
 /// and level, block size, file times, layer order, JSON key order. A new number gives new digests.

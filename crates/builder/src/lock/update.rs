@@ -248,7 +248,8 @@ async fn look(
             continue;
         }
         let found =
-            base::locate(&shown, &source, &fetched.descriptor, &fetched.bytes, std::slice::from_ref(platform)).await;
+            base::locate(&shown, &source, &fetched.descriptor, &fetched.bytes, std::slice::from_ref(platform), None)
+                .await;
         match found {
             Ok(found) => base.platforms.extend(
                 found.iter().map(|(at, own)| (*at, LockedPlatform { manifest: Content::of(own), facts: None })),
@@ -277,7 +278,7 @@ async fn look(
 /// What can be found out about a base; its old content may be gone from the registry.
 async fn version(source: &Arc<Source>, base: &LockedBase) -> Version {
     let config: Option<ImageConfig> = match base.platforms.values().next() {
-        Some(own) => base::documents(source, &own.manifest.descriptor()).await.ok().map(|(_, config)| config),
+        Some(own) => base::documents(source, &own.manifest.descriptor(), None).await.ok().map(|(_, config)| config),
         None => None,
     };
     let (created, labels) = config.map(|config| (config.created, config.config.labels)).unwrap_or_default();

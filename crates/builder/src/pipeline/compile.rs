@@ -1,12 +1,14 @@
 //! From the build file's binaries to finished images: programs are compiled and checked, and a
-//! platform's layers are written as soon as its own programs are there.
+//! platform's layers are written, and its blobs sent off, as soon as its own programs are there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use oci_layout::cache::Origin;
 use tokio::task::JoinSet;
 
+use super::cores::Cores;
 use super::*;
 use crate::check::elf::check_program;
 use crate::image::{Around, ContentError, assemble_layers, finish};
@@ -20,13 +22,17 @@ pub(super) struct Assembly {
     pub(super) bases: Arc<Bases>,
     pub(super) inferred: Arc<BTreeMap<String, String>>,
     pub(super) created: String,
-    pub(super) store: BlobStore,
+    pub(super) maker: Arc<LayerMaker>,
+    /// Where the image goes: each platform's blobs as soon as they are there.
+    pub(super) sinks: Arc<Vec<Sink>>,
 }
 
 /// What a task of the set below has come to.
 enum Finish {
     Compiled(Vec<Artifact>),
-    Assembled(Box<Finished>),
+    Assembled(Arc<Finished>),
+    /// One of the outputs has a platform's blobs.
+    Delivered,
 }
 
 /// The programs of one platform as they come.
@@ -36,7 +42,7 @@ pub(super) async fn programs_and_images(
     shared: &Arc<Shared>,
     assembly: Assembly,
     linkages: &BTreeMap<TargetPlatform, Linkage>,
-) -> Result<Vec<Finished>, BuildError> {
+) -> Result<Vec<Arc<Finished>>, BuildError> {
     let spec = Arc::clone(&assembly.spec);
     let (mut awaited, requests) = requests(shared, &spec, &assembly.facts, linkages)?;
     let units = survey(shared, requests).await?;
@@ -44,15 +50,13 @@ pub(super) async fn programs_and_images(
     let mut tasks: JoinSet<Result<Finish, BuildError>> = JoinSet::new();
     let (rust, go): (Vec<CompileUnit>, Vec<CompileUnit>) =
         units.into_iter().partition(|unit| matches!(unit, CompileUnit::Rust(_)));
-    // One cargo call at a time uses all cores by itself; Go's are side by side on theirs.
-    let cargo = Arc::new(tokio::sync::Semaphore::new(1));
-    let golang = Arc::new(tokio::sync::Semaphore::new(shared.jobs.get()));
-    for (units, limit) in [(rust, cargo), (go, golang)] {
+    let cores = Arc::new(Cores::new(shared.jobs, rust.len(), go.len()));
+    for (units, is_cargo) in [(rust, true), (go, false)] {
         for unit in units {
-            let (shared, limit) = (Arc::clone(shared), Arc::clone(&limit));
+            let (shared, cores) = (Arc::clone(shared), Arc::clone(&cores));
             tasks.spawn(async move {
-                let _turn = limit.acquire_owned().await;
-                compile(&shared, unit).await
+                let turn = cores.turn(is_cargo).await;
+                compile(&shared, unit, turn.jobs).await
             });
         }
     }
@@ -68,7 +72,13 @@ pub(super) async fn programs_and_images(
         }
         match tasks.join_next().await {
             None => break,
-            Some(Ok(Ok(Finish::Assembled(image)))) => finished.push(*image),
+            Some(Ok(Ok(Finish::Delivered))) => {}
+            Some(Ok(Ok(Finish::Assembled(image)))) => {
+                for number in 0..assembly.sinks.len() {
+                    tasks.spawn(deliver(Arc::clone(shared), Arc::clone(&assembly), number, Arc::clone(&image)));
+                }
+                finished.push(image);
+            }
             Some(Ok(Ok(Finish::Compiled(artifacts)))) => {
                 for artifact in artifacts {
                     let slot = awaited.get_mut(&artifact.platform).and_then(|list| list.get_mut(artifact.binary));
@@ -188,7 +198,7 @@ async fn survey(shared: &Arc<Shared>, requests: Vec<CompileRequest>) -> Result<V
     blocking(move || Ok(crate::toolchain::survey(&requests, &shared.tools())?)).await
 }
 
-async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, BuildError> {
+async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) -> Result<Finish, BuildError> {
     let shared = Arc::clone(shared);
     blocking(move || {
         if shared.children.interrupted() {
@@ -197,7 +207,7 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit) -> Result<Finish, Buil
         let platforms = unit.platforms();
         let only = if platforms.len() == 1 { platforms.first().copied() } else { None };
         let piece = shared.work.start(Phase::Compile, only, unit.describe(), None);
-        let compiled = crate::toolchain::compile(&unit, piece.id, &shared.tools())?;
+        let compiled = crate::toolchain::compile(&unit, piece.id, &ToolContext { jobs, ..shared.tools() })?;
         piece.done(String::new());
         Ok(Finish::Compiled(compiled.artifacts))
     })
@@ -228,7 +238,7 @@ async fn assemble(
         let base = assembly.bases.of(&assembly.spec, platform);
         let own = base.and_then(|base| base.platforms.get(&platform));
         let tree = own.map(|own| own.tree.clone()).unwrap_or_default();
-        let layers = assemble_layers(spec, &values, tree, &programs, &shared.pool, &assembly.store).map_err(fault)?;
+        let layers = assemble_layers(spec, &values, tree, &programs, &assembly.maker).map_err(fault)?;
         let around = Around {
             platform,
             base: own,
@@ -237,11 +247,27 @@ async fn assemble(
             created: &assembly.created,
         };
         let finished = finish(spec, &values, &around, &layers).map_err(fault)?;
-        let size: u64 = finished.new_layers.iter().map(|layer| layer.size).sum();
-        piece.done(format!("{} new, {}", finished.new_layers.len(), megabytes(size)));
-        Ok(Finish::Assembled(Box::new(finished)))
+        let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
+        let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
+        match (finished.new_layers.len(), written) {
+            (count, 0) => piece.cached(format!("{count} as before, {}", megabytes(size))),
+            (count, _) => piece.done(format!("{count} new, {}", megabytes(size))),
+        }
+        Ok(Finish::Assembled(Arc::new(finished)))
     })
     .await
+}
+
+async fn deliver(
+    shared: Arc<Shared>,
+    assembly: Arc<Assembly>,
+    number: usize,
+    image: Arc<Finished>,
+) -> Result<Finish, BuildError> {
+    if let Some(sink) = assembly.sinks.get(number) {
+        sink.take(&shared, &assembly.spec, &assembly.bases, &image).await?;
+    }
+    Ok(Finish::Delivered)
 }
 
 fn megabytes(bytes: u64) -> String {

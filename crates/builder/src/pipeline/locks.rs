@@ -77,7 +77,7 @@ pub(super) async fn resolve(
     platforms: &[TargetPlatform],
 ) -> Result<Base, BaseError> {
     let directory = crate::image_context(spec);
-    let cache = shared.cache.as_ref();
+    let cache = shared.cache.as_deref();
     let (shown, name) = (names.0, Some(names.1));
     let locked = shared.book.base(directory, reference);
     if let Some(locked) = &locked
@@ -93,7 +93,7 @@ pub(super) async fn resolve(
         && let Some(image) = shared.bundles.image(&Name::new(reference).to_string())
     {
         let source = Arc::new(Source::Bundles(Arc::clone(&shared.bundles)));
-        let bytes = source.document(&image.root).await?;
+        let bytes = source.document(&image.root, cache).await?;
         let base = base::resolve(shown, name, source, image.root.clone(), &bytes, platforms, cache).await?;
         say(shared, directory, shared.book.add(directory, reference, &base)?);
         return Ok(base);

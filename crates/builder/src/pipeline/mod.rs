@@ -5,9 +5,9 @@
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
 mod compile;
+mod cores;
 mod deliver;
 mod locks;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -18,19 +18,19 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::ImageIndex;
-use oci_layout::layer::{Pool, Tree};
+use oci_layout::layer::{LayerError, Pool, Tree};
 use oci_layout::media_type::OCI_INDEX;
 use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
-use self::work::Work;
+use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
-use crate::build::{BuildOutcome, BuildRequest, Output};
+use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
 use crate::bundle::{Bundles, Vendored};
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
-use crate::image::{CREATED, Finished};
+use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
 use crate::lock::book::Book;
 use crate::process::{Children, Environment};
 use crate::spec::annotation::index_annotations;
@@ -38,6 +38,7 @@ use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {
@@ -46,10 +47,9 @@ struct Shared {
     reporter: Arc<dyn Reporter>,
     work: Work,
     client: Client,
-    cache: Option<Cache>,
-    pool: Arc<Pool>,
-    /// Where new blobs go that no output of its own takes.
-    store: BlobStore,
+    cache: Option<Arc<Cache>>,
+    /// Makes layers that no output of its own takes: their blobs stay in the cache, where there is one.
+    maker: Arc<LayerMaker>,
     /// A directory of mab's own for what compilers leave behind.
     work_dir: PathBuf,
     jobs: NonZeroUsize,
@@ -90,31 +90,36 @@ pub(crate) async fn run(
     if request.offline {
         crate::offline::close(&mut env);
     }
-    let cache = open_cache(request.cache.as_deref(), reporter.as_ref());
+    let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
     if let Some(cache) = &cache {
         locks::take_facts(&book, cache)?;
     }
-    // What is pushed lies here until it is sent. Beside the cache, where there is room for it.
-    let scratch = scratch_directory(cache.as_ref(), &env)?;
-    let store_at = scratch.path().join("blobs-of-this-build");
-    fs_err::create_dir_all(&store_at)?;
-    let work_dir = match &cache {
-        Some(cache) => cache.root().join("compile"),
-        None => scratch.path().join("compile"),
+    // Without a cache there has to be some place all the same, for as long as the build lasts.
+    let scratch = match cache {
+        Some(_) => None,
+        None => Some(scratch_directory(&env)?),
     };
+    let root = match (&cache, &scratch) {
+        (Some(cache), _) => cache.root().to_owned(),
+        (None, Some(scratch)) => scratch.path().to_owned(),
+        (None, None) => return Err(BuildError::Internal("there is nowhere to work".to_owned())),
+    };
+    let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
     let vendored = {
-        let (bundles, root) = (Arc::clone(&bundles), work_dir.with_file_name("bundles"));
+        let (bundles, root) = (Arc::clone(&bundles), root.join("bundles"));
         blocking(move || Ok(Vendored::prepare(&bundles, &root)?)).await?
     };
+    let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
+    let pool = Arc::new(Pool::new(request.jobs)?);
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
         reporter,
         client: client.clone(),
         cache,
-        pool: Arc::new(Pool::new(request.jobs)?),
-        store: BlobStore::new(&store_at),
+        maker: Arc::new(maker),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
         env,
@@ -182,16 +187,9 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(cache: Option<&Cache>, env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("mab-");
-    if let Some(cache) = cache
-        && let Ok(directory) = builder.tempdir_in(cache.root())
-    {
-        return Ok(directory);
-    }
+fn scratch_directory(env: &Environment) -> std::io::Result<tempfile::TempDir> {
     let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    builder.tempdir_in(temporary)
+    tempfile::Builder::new().prefix("mab-").tempdir_in(temporary)
 }
 
 /// One image: from its build file to where it goes.
@@ -221,22 +219,19 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     let linkages: BTreeMap<TargetPlatform, Linkage> =
         platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
 
-    // Layers go straight into the output where it is a layout.
-    let layout = match outputs.iter().find_map(|output| if let Output::Layout(at) = output { Some(at) } else { None }) {
-        Some(at) => {
-            let at = at.clone().unwrap_or_else(|| beside(&spec, "oci"));
-            Some(blocking(move || Ok(Layout::create_or_open(at)?)).await?)
-        }
-        None => None,
-    };
-    let store = layout.as_ref().map_or_else(|| shared.store.clone(), |layout| layout.store().clone());
+    let mut sinks = Vec::new();
+    for output in outputs {
+        sinks.push(Sink::open(&shared, &spec, output).await?);
+    }
+    let sinks = Arc::new(sinks);
     let assembly = compile::Assembly {
         spec: Arc::clone(&spec),
         facts: Arc::clone(&facts),
         bases: Arc::clone(&bases),
         inferred: Arc::clone(&inferred),
         created,
-        store: store.clone(),
+        maker: maker(&shared, &sinks),
+        sinks: Arc::clone(&sinks),
     };
     let mut images = compile::programs_and_images(&shared, assembly, &linkages).await?;
     images.sort_by_key(|image| image.platform);
@@ -254,28 +249,22 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
             .map_err(|error| BuildError::Internal(error.to_string()))?,
     );
     let index = Descriptor::of(OCI_INDEX, &index_bytes);
-    let result = deliver::Delivery {
-        spec: &spec,
-        images: &images,
-        bases: &bases,
-        index: &index,
-        index_bytes,
-        tags: &tags,
-        store: &store,
-    };
+    let result = Delivery { spec: &spec, bases: &bases, images: &images, index: &index, index_bytes, tags: &tags };
     let mut references = Vec::new();
-    for output in outputs {
-        if shared.interrupted() {
-            return Err(BuildError::Interrupted);
-        }
-        references.push(match (output, &layout) {
-            (Output::Push, _) => deliver::push(&shared, &result).await?,
-            (Output::Layout(_), Some(layout)) => deliver::to_layout(&shared, &result, layout).await?,
-            (Output::Layout(_), None) => return Err(BuildError::Internal("no layout was opened".to_owned())),
-        });
+    for sink in sinks.iter() {
+        references.push(sink.complete(&shared, &result).await?);
     }
     let tags = tags.iter().map(ToString::to_string).collect();
     Ok(BuildOutcome { index, manifests, references, tags })
+}
+
+/// New layers go straight into the output where it is a layout.
+fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
+    let Some(sink) = sinks.iter().find_map(|sink| if let Sink::Layout(sink) = sink { Some(sink) } else { None }) else {
+        return Arc::clone(&shared.maker);
+    };
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.
@@ -351,7 +340,7 @@ async fn base_of(
     shown: &str,
     platforms: &[TargetPlatform],
 ) -> Result<Base, BaseError> {
-    let cache = shared.cache.as_ref();
+    let cache = shared.cache.as_deref();
     match source {
         BaseSource::Registry(reference) => {
             // The name is the moving one where there is one, so that an image does not change when
@@ -382,7 +371,7 @@ async fn base_of(
         BaseSource::Static => {
             let made = {
                 let shared = Arc::clone(shared);
-                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.pool, &shared.store)).await
+                spawn_blocking(move || embedded::EmbeddedImage::new(&shared.maker)).await
             };
             let image = made.unwrap_or_else(|error| Err(BaseError::embedded(error)))?;
             let (root, bytes) = (image.index.descriptor().clone(), Arc::clone(image.index.bytes()));

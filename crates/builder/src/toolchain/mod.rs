@@ -8,6 +8,7 @@
 mod artifact;
 mod c_compiler;
 mod cgo;
+mod clang;
 mod error;
 mod go;
 mod hints;
@@ -15,6 +16,7 @@ mod missing;
 mod overview;
 mod request;
 mod rust;
+mod script;
 mod survey;
 mod system;
 mod unit;
@@ -30,7 +32,7 @@ pub use overview::{Ability, Overview, PlatformOverview, overview};
 pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};
 pub use rust::wrapper as rustc_wrapper;
 pub use survey::survey;
-pub use unit::{CompileUnit, GoUnit, RustUnit};
+pub use unit::{CompileUnit, GoUnit, RustTarget, RustUnit};
 
 use crate::bundle::Vendored;
 use crate::event::{Event, Reporter};
@@ -78,6 +80,8 @@ impl ToolContext<'_> {
         // A compiler runs in a process group of its own, which may not read from the terminal:
         // a question there would stop it for ever.
         env.set_default("GIT_TERMINAL_PROMPT", "0");
+        // Toolchains that are not there are reported, not fetched behind the user's back.
+        env.set_default("RUSTUP_AUTO_INSTALL", "0");
         if let Some(epoch) = self.source_date_epoch {
             env.set_default("SOURCE_DATE_EPOCH", epoch.to_string());
         }

@@ -1,8 +1,14 @@
 //! What can be typed.
 
+mod cache;
+mod index;
 mod lock;
+mod login;
+mod output;
 mod platforms;
+mod transfer;
 mod vendor;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -10,9 +16,15 @@ use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
+pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
 pub(crate) use lock::Lock;
+pub(crate) use login::{Login, Logout};
+pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use transfer::{Copy, Push, Talk};
 pub(crate) use vendor::Vendor;
+pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
 /// without root, without emulation.
@@ -28,6 +40,15 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Copy an image between registries, OCI layouts and archives, byte for byte
+    #[command(after_help = transfer::COPY_EXAMPLES)]
+    Copy(Copy),
+    /// Push an OCI layout or archive
+    #[command(after_help = transfer::PUSH_EXAMPLES)]
+    Push(Push),
+    /// Join images into an index, and change what it lists
+    #[command(after_help = index::EXAMPLES)]
+    Index(Index),
     /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
     #[command(after_help = lock::EXAMPLES)]
     Lock(Lock),
@@ -40,6 +61,17 @@ pub(crate) enum Command {
     /// Put everything that an offline build needs into one file: bases, crates, Go modules
     #[command(after_help = vendor::EXAMPLES)]
     Vendor(Vendor),
+    /// Keep the credentials of a registry
+    #[command(after_help = login::EXAMPLES)]
+    Login(Login),
+    /// Forget the credentials of a registry
+    Logout(Logout),
+    /// Check that everything in an image is what it says
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(Verify),
+    /// Show or shrink mab's cache
+    #[command(after_help = cache::EXAMPLES)]
+    Cache(Cache),
     /// Print the JSON Schema of the build file
     Schema,
     /// Print a completion script for a shell
@@ -54,13 +86,14 @@ const BUILD_EXAMPLES: &str = "Examples:
   mab build --push                      to the repository that the build file names
   mab build --platform linux/arm64      one platform only
   mab build -o oci:out --tag v1         another layout, another tag
+  mab build -o oci-archive:app.tar      all platforms in one file
 
 Standard output has the result alone: the image's reference by digest.";
 
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
   mab inspect registry.example.com/team/app:v1 --json
-  mab inspect bundle:bundle.tar --verify   the table of contents, after reading everything";
+  mab inspect bundle:bundle.tar            the table of contents";
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct Build {
@@ -79,9 +112,10 @@ pub(crate) struct Build {
     /// Push to the image's repository
     #[arg(long)]
     pub(crate) push: bool,
-    /// Where to write: oci:DIR. By default `oci` beside the build file, unless --push is given
-    #[arg(short, long, value_name = "oci:DIR", value_parser = layout)]
-    pub(crate) output: Option<PathBuf>,
+    /// Where to write: oci:DIR, oci-archive:FILE or docker-archive:FILE. Can be given several times.
+    /// By default `oci` beside the build file, unless --push is given
+    #[arg(short, long = "output", value_name = "oci:DIR", value_parser = output::destination)]
+    pub(crate) outputs: Vec<Destination>,
     /// Set a value of the build file, such as config.env.MODE=test
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
@@ -120,9 +154,6 @@ pub(crate) struct Inspect {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Read all of a bundle, and compare it with its digests
-    #[arg(long)]
-    pub(crate) verify: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -138,14 +169,6 @@ pub(crate) enum Progress {
     Json,
     /// Errors and warnings only
     Quiet,
-}
-
-fn layout(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("oci:") {
-        Some("") => Err("the directory is missing: write oci:DIR".to_owned()),
-        Some(directory) => Ok(PathBuf::from(directory)),
-        None => Err("only an OCI layout can be written: write oci:DIR".to_owned()),
-    }
 }
 
 #[cfg(test)]

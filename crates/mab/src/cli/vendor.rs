@@ -12,7 +12,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   mab vendor --since bundle.tar -o update.tar
                                             only what bundle.tar lacks
   mab vendor --image debian:12 --platform linux/arm64 -o images.tar
-  mab inspect bundle:bundle.tar --verify    what is in it, after reading all of it
+  mab inspect bundle:bundle.tar             what is in it
   mab build --locked --offline --bundle bundle.tar
 
 Standard output has the bundle's digest.";

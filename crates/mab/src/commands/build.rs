@@ -10,7 +10,7 @@ use builder::spec::{BuildSpec, MAX_BYTES, Overrides, parse_bytes};
 use registry_client::Repository;
 
 use super::session::Session;
-use crate::cli::{Build, Progress};
+use crate::cli::{Build, Destination, Progress};
 use crate::diagnostics::{Look, draw_all};
 use crate::{environment, errors, exit, progress, signals, text};
 
@@ -46,12 +46,14 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         Ok(interrupted) => interrupted,
         Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
-    let mut outputs = Vec::new();
-    if arguments.push {
-        outputs.push(Output::Push);
-    }
-    if arguments.output.is_some() || !arguments.push {
-        outputs.push(Output::Layout(arguments.output.clone()));
+    let outputs = outputs(arguments);
+    if specs.len() > 1
+        && outputs.iter().any(|output| matches!(output, Output::OciArchive(_) | Output::DockerArchive(_)))
+    {
+        text::error_line(
+            "error: an archive holds one image, but several build files are given\n\nhint: write an OCI layout with -o oci:DIR, which holds them all",
+        );
+        return exit::USAGE;
     }
     let wrapper = match std::env::current_exe() {
         Ok(path) => path,
@@ -102,6 +104,22 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
             }
         },
     }
+}
+
+fn outputs(arguments: &Build) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    if arguments.push {
+        outputs.push(Output::Push);
+    }
+    outputs.extend(arguments.outputs.iter().map(|destination| match destination {
+        Destination::Layout(path) => Output::Layout(Some(path.clone())),
+        Destination::OciArchive(path) => Output::OciArchive(path.clone()),
+        Destination::DockerArchive(path) => Output::DockerArchive(path.clone()),
+    }));
+    if outputs.is_empty() {
+        outputs.push(Output::Layout(None));
+    }
+    outputs
 }
 
 fn jobs(arguments: &Build) -> usize {

@@ -43,11 +43,7 @@ struct Failure(String, u8);
 pub(crate) fn run(arguments: &Inspect) -> u8 {
     let look = Look { width: environment::width(), colour: environment::colour() };
     if let Some(path) = arguments.image.strip_prefix("bundle:") {
-        return super::inspect_bundle::run(Path::new(path), arguments.json, arguments.verify, look);
-    }
-    if arguments.verify {
-        text::error_line("error: --verify is for bundles: write bundle:PATH");
-        return exit::USAGE;
+        return super::inspect_bundle::run(Path::new(path), arguments.json, look);
     }
     let shown = match arguments.image.strip_prefix("oci:") {
         Some(location) => layout(location, look),

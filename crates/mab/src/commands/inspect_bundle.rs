@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::diagnostics::Look;
 use crate::{errors, exit, text};
 
-pub(crate) fn run(path: &Path, as_json: bool, verify: bool, look: Look) -> u8 {
+pub(crate) fn run(path: &Path, as_json: bool, look: Look) -> u8 {
     let bundle = match Bundle::open(path) {
         Ok(bundle) => bundle,
         Err(error) => {
@@ -16,7 +16,6 @@ pub(crate) fn run(path: &Path, as_json: bool, verify: bool, look: Look) -> u8 {
             return exit::of_class(error.class());
         }
     };
-    let findings = if verify { bundle.verify() } else { Vec::new() };
     let lines = if as_json {
         let shown = json!({
             "bundle": path.display().to_string(),
@@ -33,17 +32,7 @@ pub(crate) fn run(path: &Path, as_json: bool, verify: bool, look: Look) -> u8 {
             break;
         }
     }
-    for finding in &findings {
-        text::error_line(&format!("error: {} is damaged: {}", text::tame(&finding.of), finding.problem));
-    }
-    match (findings.is_empty(), verify) {
-        (false, _) => exit::CHECK,
-        (true, true) => {
-            text::error_line("everything in it is as its digests say");
-            exit::SUCCESS
-        }
-        (true, false) => exit::SUCCESS,
-    }
+    exit::SUCCESS
 }
 
 fn size(contents: &Contents) -> u64 {

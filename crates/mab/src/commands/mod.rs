@@ -1,12 +1,17 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod cache;
+mod index;
 mod inspect;
 mod inspect_bundle;
 mod lock;
+mod login;
 mod platforms;
 mod session;
+mod transfer;
 mod vendor;
+mod verify;
 
 use clap::CommandFactory as _;
 
@@ -17,10 +22,17 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Copy(copy) => transfer::copy(&copy),
+        Command::Push(push) => transfer::push(&push),
+        Command::Index(index) => index::run(&index),
+        Command::Login(login) => login::login(&login),
+        Command::Logout(logout) => login::logout(&logout),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
         Command::Vendor(vendor) => vendor::run(&vendor),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {
             let schema = builder::spec::schema::json_schema();
             text::result_line(&serde_json::to_string_pretty(&schema).unwrap_or_default());

@@ -83,8 +83,9 @@ fn list(items: &[String]) -> String {
 /// A name that an image gets in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageName {
-    /// In full, as `docker load` shows it: `registry.example.com/team/app:1`.
-    pub full: String,
+    /// In full, as `docker load` shows it: `registry.example.com/team/app:1`. None where the image
+    /// belongs to no repository.
+    pub full: Option<String>,
     /// The tag alone.
     pub tag: String,
 }
@@ -135,7 +136,7 @@ pub fn write_docker_archive(
     let reached = reach(blobs, &descriptor, &mut documents)?;
     let docker = [DockerImage {
         config: blob_path(&manifest.config.digest),
-        repo_tags: names.iter().map(|name| name.full.clone()).collect(),
+        repo_tags: names.iter().filter_map(|name| name.full.clone()).collect(),
         layers: manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
     }];
     let mut tar = TarFile::new(out);
@@ -204,6 +205,9 @@ fn reach(
         if depth > MAX_DEPTH {
             return Err(ArchiveError::Depth(descriptor.digest));
         }
+        if descriptor.stays_elsewhere() && is_absent(blobs, &descriptor) {
+            continue;
+        }
         if reached.insert(descriptor.digest, descriptor.clone()).is_some() {
             continue;
         }
@@ -220,13 +224,19 @@ fn reach(
     Ok(reached)
 }
 
+pub(crate) fn is_absent(blobs: &dyn Blobs, descriptor: &Descriptor) -> bool {
+    matches!(blobs.open(descriptor), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 fn layout_files(tar: &mut TarFile<impl Write>, image: &Descriptor, names: &[ImageName]) -> Result<(), ArchiveError> {
     let mut entries: Vec<Descriptor> = names
         .iter()
         .map(|name| {
             let mut entry = image.clone();
             entry.annotations.insert(REF_NAME.to_owned(), name.tag.clone());
-            entry.annotations.insert(CONTAINERD_NAME.to_owned(), name.full.clone());
+            if let Some(full) = &name.full {
+                entry.annotations.insert(CONTAINERD_NAME.to_owned(), full.clone());
+            }
             entry
         })
         .collect();

@@ -121,6 +121,14 @@ impl Archive {
         Ok(ArchiveBlob { descriptor: descriptor.clone(), file: Arc::clone(&self.file), place: place.clone() })
     }
 
+    /// Digest and size of every blob, sorted.
+    pub fn sizes(&self) -> impl Iterator<Item = (Digest, u64)> {
+        self.blobs.iter().map(|(digest, place)| match place {
+            Place::Range { size, .. } => (*digest, *size),
+            Place::Memory(bytes) => (*digest, bytes.len() as u64),
+        })
+    }
+
     fn small(&self, (offset, size): (u64, u64)) -> Result<Vec<u8>, ArchiveError> {
         if size > MAX_DOCKER_MANIFEST {
             return Err(invalid(DocumentError::TooLarge(usize::try_from(size).unwrap_or(usize::MAX))));

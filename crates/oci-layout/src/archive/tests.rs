@@ -28,7 +28,7 @@ fn bench() -> Bench {
 }
 
 fn name(tag: &str) -> ImageName {
-    ImageName { full: format!("localhost:5000/app:{tag}"), tag: tag.to_owned() }
+    ImageName { full: Some(format!("localhost:5000/app:{tag}")), tag: tag.to_owned() }
 }
 
 impl Bench {

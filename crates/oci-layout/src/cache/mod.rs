@@ -5,9 +5,9 @@
 //! for the same reason. The directory belongs to one user and is closed to all others (row C06):
 //! who can write into it could otherwise choose what goes into images.
 
-mod memo;
+mod layers;
 
-pub use memo::FileDigest;
+pub use layers::Origin;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -23,10 +23,10 @@ use serde::de::DeserializeOwned;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
+use crate::layer::facts;
 use crate::layer::facts::LayerFacts;
-use crate::layer::{WrittenLayer, facts};
 use crate::lock::LockError;
-use crate::store::{BlobStore, Seam, StoreError, kind, open_regular};
+use crate::store::{BlobStore, Seam, StoreError, kind, open_regular, sorted_paths};
 
 /// Largest record that is read.
 const MAX_RECORD: u64 = 256 << 20;
@@ -65,6 +65,10 @@ pub enum CacheError {
     Store(#[from] StoreError),
 }
 
+/// The directory below the cache whose subdirectories each belong to one program of a build, and
+/// are removed as a whole.
+pub const PROGRAMS: &str = "compile/go";
+
 /// A cache directory, in use.
 pub struct Cache {
     root: PathBuf,
@@ -91,7 +95,9 @@ pub struct Pruned {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Facts,
+    /// By the shape and content of a layer, and by the shape alone.
     Layers,
+    /// By the shape of a layer and the states of its files.
     Memo,
     Other,
 }
@@ -188,17 +194,6 @@ impl Cache {
         self.put_record(Kind::Facts, layer, facts)
     }
 
-    /// The layer that was written for `key`, which stands for the format, the tar's plan and the
-    /// digests of all contents. Its blob may be gone.
-    pub fn layer(&self, key: &Digest) -> Option<WrittenLayer> {
-        self.record(Kind::Layers, key)
-    }
-
-    /// Notes which layer was written for `key`.
-    pub fn put_layer(&self, key: &Digest, layer: &WrittenLayer) -> Result<(), CacheError> {
-        self.put_record(Kind::Layers, key, layer)
-    }
-
     /// Any other document that was kept under `key`.
     pub fn document<T: DeserializeOwned>(&self, key: &Digest) -> Option<T> {
         self.record(Kind::Other, key)
@@ -277,15 +272,40 @@ impl Cache {
             if pruned.left <= keep {
                 break;
             }
-            fs::remove_file(&file.path).map_err(StoreError::io("remove", &file.path))?;
-            pruned.files += 1;
+            let removed = if file.is_directory { fs::remove_dir_all(&file.path) } else { fs::remove_file(&file.path) };
+            removed.map_err(StoreError::io("remove", &file.path))?;
+            pruned.files += file.files;
             pruned.bytes += file.size;
             pruned.left -= file.size;
         }
         Ok(pruned)
     }
 
-    /// Every blob and record.
+    /// What builds keep of their compilers' outputs: a directory for each program.
+    fn programs(&self, files: &mut Vec<Used>) -> Result<(), CacheError> {
+        let top = self.root.join(PROGRAMS);
+        for path in sorted_paths(&top)? {
+            let mut program =
+                Used { path: path.clone(), size: 0, used: SystemTime::UNIX_EPOCH, files: 0, is_directory: true };
+            let mut waiting = vec![path];
+            while let Some(directory) = waiting.pop() {
+                for path in sorted_paths(&directory)? {
+                    let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+                    if metadata.is_dir() {
+                        waiting.push(path);
+                        continue;
+                    }
+                    program.files += 1;
+                    program.size += metadata.len();
+                    program.used = program.used.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+                }
+            }
+            files.push(program);
+        }
+        Ok(())
+    }
+
+    /// Every blob, record and program.
     fn files(&self) -> Result<Vec<Used>, CacheError> {
         let mut files = Vec::new();
         let kinds = [Kind::Facts, Kind::Layers, Kind::Memo, Kind::Other].map(Kind::directory);
@@ -301,18 +321,23 @@ impl Cache {
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_file() {
                     let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    files.push(Used { path: entry.path(), size: metadata.len(), used });
+                    let (path, size) = (entry.path(), metadata.len());
+                    files.push(Used { path, size, used, files: 1, is_directory: false });
                 }
             }
         }
+        self.programs(&mut files)?;
         Ok(files)
     }
 }
 
+/// A file, or a directory that goes as a whole.
 struct Used {
     path: PathBuf,
     size: u64,
     used: SystemTime,
+    files: u64,
+    is_directory: bool,
 }
 
 /// Digest over a record's body and the key that it is for.
@@ -364,7 +389,7 @@ impl Cache {
             let below = file.path.strip_prefix(&self.root).unwrap_or(&file.path);
             let kind = below.components().next().map_or_else(String::new, |c| c.as_os_str().to_string_lossy().into());
             let sum: &mut (u64, u64) = sums.entry(kind).or_default();
-            sum.0 += 1;
+            sum.0 += file.files;
             sum.1 += file.size;
         }
         Ok(sums)

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Pool};
 use crate::store::Operation;
 
 fn cache() -> (tempfile::TempDir, Cache) {
@@ -21,9 +22,6 @@ fn what_was_put_comes_back() {
     assert_eq!(cache.facts(&key), None);
     cache.put_facts(&key, &facts()).unwrap();
     assert_eq!(cache.facts(&key), Some(facts()));
-    let layer = WrittenLayer { descriptor: Descriptor::of("x", b"1"), diff_id: Digest::of(b"2"), size_uncompressed: 3 };
-    cache.put_layer(&key, &layer).unwrap();
-    assert_eq!(cache.layer(&key), Some(layer));
     cache.put_document(&key, &["any"]).unwrap();
     assert_eq!(cache.document::<Vec<String>>(&key), Some(vec!["any".to_owned()]));
     let digest = cache.store().put_bytes(b"blob").unwrap();
@@ -89,8 +87,10 @@ fn d02_a_cache_that_cannot_be_written_is_an_error_to_live_without() {
     let cache = Cache::open_with(directory.path().join("cache"), seam).unwrap();
     assert!(cache.put_facts(&Digest::of(b""), &facts()).is_err());
     assert_eq!(cache.facts(&Digest::of(b"")), None);
-    // Digests of files are still to be had.
-    assert!(cache.file_digest(&directory.path().join("file")).unwrap().read);
+    // Layers are still to be had.
+    let elsewhere = BlobStore::new(directory.path());
+    let layer = || cache.layer(&plan(&[directory.path().join("file")]), &Pool::new(1).unwrap(), &elsewhere).unwrap();
+    assert_eq!((layer().1, layer().1), (Origin::Written, Origin::Written));
 }
 
 #[test]
@@ -161,23 +161,69 @@ fn c01_many_at_once_see_whole_records() {
 }
 
 #[test]
-fn files_are_read_again_only_when_they_may_have_changed() {
+fn a_program_goes_as_a_whole() {
+    let (_directory, mut cache) = cache();
+    for name in ["old", "new"] {
+        let program = cache.root().join(PROGRAMS).join(name);
+        std::fs::create_dir_all(program.join("staged")).unwrap();
+        std::fs::write(program.join("app"), "12345").unwrap();
+        std::fs::write(program.join("staged/app"), "12345").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(cache.summary().unwrap()["compile"], (4, 20));
+    let pruned = cache.prune(10).unwrap();
+    assert_eq!((pruned.files, pruned.bytes, pruned.left), (2, 10, 10));
+    assert!(!cache.root().join(PROGRAMS).join("old").exists());
+    assert!(cache.root().join(PROGRAMS).join("new/staged/app").exists());
+}
+
+fn plan(files: &[PathBuf]) -> LayerPlan {
+    let entries = files.iter().map(|path| {
+        let size = std::fs::metadata(path).unwrap().len();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let kind = EntryKind::File(Content::File { path: path.clone(), size });
+        Entry::new(format!("/{name}").parse().unwrap(), kind, 0o644)
+    });
+    LayerPlan::new(entries.collect(), LayerOptions::default()).unwrap()
+}
+
+#[test]
+fn a_layer_is_written_once_and_its_files_are_read_only_when_they_may_have_changed() {
     let (directory, cache) = cache();
-    let path = directory.path().join("file");
-    std::fs::write(&path, "one").unwrap();
-    // Just written: not to be trusted yet.
-    assert!(cache.file_digest(&path).unwrap().read);
+    let (pool, elsewhere) = (Pool::new(1).unwrap(), BlobStore::new(directory.path()));
+    let files = [directory.path().join("x"), directory.path().join("y")];
+    files.iter().for_each(|file| std::fs::write(file, "one").unwrap());
+    let layer = || cache.layer(&plan(&files), &pool, &elsewhere).unwrap();
+    let (first, origin) = layer();
+    assert_eq!(origin, Origin::Written);
+    // Just written: not to be trusted yet, so they are read; and then no more.
     std::thread::sleep(Duration::from_millis(30));
-    assert!(cache.file_digest(&path).unwrap().read);
-    let known = cache.file_digest(&path).unwrap();
-    assert_eq!((known.digest, known.size, known.read), (Digest::of(b"one"), 3, false));
+    assert_eq!(layer(), (first.clone(), Origin::SameContent));
+    assert_eq!(layer(), (first.clone(), Origin::Unchanged));
     // Same size, and even the same time of modification.
-    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
-    std::fs::write(&path, "two").unwrap();
-    File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-    let changed = cache.file_digest(&path).unwrap();
-    assert_eq!((changed.digest, changed.read), (Digest::of(b"two"), true));
-    let link = directory.path().join("link");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(cache.file_digest(&link).is_err());
+    let modified = std::fs::metadata(&files[1]).unwrap().modified().unwrap();
+    std::fs::write(&files[1], "two").unwrap();
+    File::options().write(true).open(&files[1]).unwrap().set_modified(modified).unwrap();
+    let (second, origin) = layer();
+    assert_eq!(origin, Origin::Written);
+    assert_ne!(second, first);
+    // Back again, and under another name: known by what is in it.
+    std::fs::write(&files[1], "one").unwrap();
+    assert_eq!(layer(), (first.clone(), Origin::SameContent));
+    // The blob was never the cache's.
+    assert_eq!(cache.store().list().unwrap(), []);
+    assert_eq!(elsewhere.list().unwrap().len(), 2);
+    std::fs::remove_file(&files[0]).unwrap();
+    std::os::unix::fs::symlink(&files[1], &files[0]).unwrap();
+    assert!(matches!(cache.layer(&plan(&files), &pool, &elsewhere), Err(LayerError::SourceKind { .. })));
+}
+
+#[test]
+fn d06_a_damaged_blob_of_a_layer_is_found_and_removed() {
+    let (_directory, cache) = cache();
+    let descriptor = Descriptor::new("x", cache.store().put_bytes(b"blob").unwrap(), 4);
+    let path = cache.verified_blob(&descriptor).unwrap();
+    std::fs::write(&path, "BLOB").unwrap();
+    assert_eq!(cache.verified_blob(&descriptor), None);
+    assert!(!path.exists());
 }

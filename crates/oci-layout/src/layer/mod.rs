@@ -8,6 +8,7 @@ mod entry;
 pub mod facts;
 mod gzip;
 pub(crate) mod header;
+mod plan;
 mod pool;
 pub mod read;
 mod source;
@@ -17,6 +18,8 @@ pub(crate) use header as tar_header;
 
 pub use entry::{Content, Entry, EntryKind};
 pub use facts::{LayerFacts, Tree};
-pub use pool::Pool;
+pub use plan::{LayerPlan, WRITER};
+pub use pool::{Pool, Turn};
 pub use read::{Limits, ReadError};
+pub use source::{Moment, SourceStates};
 pub use write::{LayerError, LayerOptions, WrittenLayer, write_layer};

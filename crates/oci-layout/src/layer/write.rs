@@ -10,7 +10,7 @@ use super::entry::{Content, Entry, EntryKind, arrange};
 use super::gzip::GzipWriter;
 use super::header;
 use super::pool::Pool;
-use super::source::SourceFile;
+use super::source::{SourceFile, SourceStates};
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::media_type::{Compression, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD};
@@ -105,6 +105,14 @@ pub enum LayerError {
         /// The source.
         path: PathBuf,
     },
+    /// Content that is not what it was found to be before (row I13).
+    #[error("the files of a layer changed meanwhile: its diff ID was {expected} and is now {found}")]
+    Changed {
+        /// What it was.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// A source that cannot be read.
     #[error("cannot read {}", path.display())]
     Source {
@@ -132,31 +140,19 @@ pub fn write_layer(
     pool: &Pool,
     store: &BlobStore,
 ) -> Result<WrittenLayer, LayerError> {
-    let arranged = arrange(entries)?;
-    let mut tar = TarStream::new(Codec::new(options.compression, store.writer()?, pool)?);
-    let mut headers = Vec::new();
-    for entry in arranged {
-        let content = match &entry.kind {
-            EntryKind::File(content) => Some(content),
-            _ => None,
-        };
-        let size = content.map_or(0, Content::size);
-        headers.clear();
-        header::append(&mut headers, entry, size, options.mtime);
-        tar.write(&headers)?;
-        match content {
-            Some(Content::Bytes(bytes)) => tar.write(bytes)?,
-            Some(Content::File { path, size }) => {
-                let mut file = SourceFile::open(path, *size)?;
-                while tar.fill(|space| file.read(space))? != 0 {}
-                file.finish()?;
-            }
-            None => {}
-        }
-        tar.write(&[0; header::BLOCK][..header::padding(size)])?;
-    }
-    tar.write(&[0; 2 * header::BLOCK])?;
-    let (codec, diff_id, size_uncompressed) = tar.finish()?;
+    write_arranged(&arrange(entries)?, options, pool, store, &mut SourceStates::new())
+}
+
+/// The same for entries in their order; notes the states of the files that were read.
+pub(super) fn write_arranged(
+    arranged: &[&Entry],
+    options: &LayerOptions,
+    pool: &Pool,
+    store: &BlobStore,
+    states: &mut SourceStates,
+) -> Result<WrittenLayer, LayerError> {
+    let codec = Codec::new(options.compression, store.writer()?, pool)?;
+    let (codec, diff_id, size_uncompressed) = tar(arranged, options.mtime, codec, states)?;
     let (digest, size) = codec.finish()?.commit()?;
     let media_type = match options.compression {
         Compression::None => OCI_LAYER_TAR,
@@ -166,18 +162,70 @@ pub fn write_layer(
     Ok(WrittenLayer { descriptor: Descriptor::new(media_type, digest, size), diff_id, size_uncompressed })
 }
 
-/// The tar, cut into blocks that are hashed and handed to the compressor while they are in the CPU's cache.
-struct TarStream<'a> {
-    codec: Codec<'a>,
+/// The digest of the tar alone.
+pub(super) fn hash_tar(arranged: &[&Entry], mtime: i64, states: &mut SourceStates) -> Result<Digest, LayerError> {
+    Ok(tar(arranged, mtime, Discard, states)?.1)
+}
+
+/// Writes the tar of `arranged` into `blocks`; gives them back with the tar's digest and size.
+fn tar<B: Blocks>(
+    arranged: &[&Entry],
+    mtime: i64,
+    blocks: B,
+    states: &mut SourceStates,
+) -> Result<(B, Digest, u64), LayerError> {
+    let mut tar = TarStream::new(blocks);
+    let mut headers = Vec::new();
+    for entry in arranged {
+        let content = match &entry.kind {
+            EntryKind::File(content) => Some(content),
+            _ => None,
+        };
+        let size = content.map_or(0, Content::size);
+        headers.clear();
+        header::append(&mut headers, entry, size, mtime);
+        tar.write(&headers)?;
+        match content {
+            Some(Content::Bytes(bytes)) => tar.write(bytes)?,
+            Some(Content::File { path, size }) => {
+                let mut file = SourceFile::open(path, *size)?;
+                while tar.fill(|space| file.read(space))? != 0 {}
+                file.finish(states)?;
+            }
+            None => {}
+        }
+        tar.write(&[0; header::BLOCK][..header::padding(size)])?;
+    }
+    tar.write(&[0; 2 * header::BLOCK])?;
+    tar.finish()
+}
+
+/// Takes a tar in blocks of equal size, the last one shorter.
+trait Blocks {
+    fn block(&mut self, data: &[u8]) -> Result<(), LayerError>;
+}
+
+/// Wants the digest only.
+struct Discard;
+
+impl Blocks for Discard {
+    fn block(&mut self, _: &[u8]) -> Result<(), LayerError> {
+        Ok(())
+    }
+}
+
+/// The tar, cut into blocks that are hashed and handed on while they are in the CPU's cache.
+struct TarStream<B> {
+    blocks: B,
     block: Vec<u8>,
     used: usize,
     hasher: Hasher,
     size: u64,
 }
 
-impl<'a> TarStream<'a> {
-    fn new(codec: Codec<'a>) -> Self {
-        Self { codec, block: vec![0; BLOCK], used: 0, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
+impl<B: Blocks> TarStream<B> {
+    fn new(blocks: B) -> Self {
+        Self { blocks, block: vec![0; BLOCK], used: 0, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
     }
 
     /// Lets `read` put bytes into the block's free space, which is never empty.
@@ -207,16 +255,16 @@ impl<'a> TarStream<'a> {
         let block = &self.block[..self.used];
         self.hasher.update(block);
         self.size += block.len() as u64;
-        self.codec.block(block)?;
+        self.blocks.block(block)?;
         self.used = 0;
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Codec<'a>, Digest, u64), LayerError> {
+    fn finish(mut self) -> Result<(B, Digest, u64), LayerError> {
         if self.used > 0 {
             self.pass_on()?;
         }
-        Ok((self.codec, self.hasher.finish(), self.size))
+        Ok((self.blocks, self.hasher.finish(), self.size))
     }
 }
 
@@ -239,6 +287,16 @@ impl<'a> Codec<'a> {
         }
     }
 
+    fn finish(self) -> Result<BlobWriter, LayerError> {
+        match self {
+            Self::None(blob) => Ok(blob),
+            Self::Gzip(gzip) => gzip.finish().map_err(LayerError::Compress),
+            Self::Zstd(zstd) => zstd.finish().map_err(LayerError::Compress),
+        }
+    }
+}
+
+impl Blocks for Codec<'_> {
     fn block(&mut self, data: &[u8]) -> Result<(), LayerError> {
         match self {
             Self::None(blob) => blob.write_all(data),
@@ -246,14 +304,6 @@ impl<'a> Codec<'a> {
             Self::Zstd(zstd) => zstd.write_all(data),
         }
         .map_err(LayerError::Compress)
-    }
-
-    fn finish(self) -> Result<BlobWriter, LayerError> {
-        match self {
-            Self::None(blob) => Ok(blob),
-            Self::Gzip(gzip) => gzip.finish().map_err(LayerError::Compress),
-            Self::Zstd(zstd) => zstd.finish().map_err(LayerError::Compress),
-        }
     }
 }
 

@@ -6,8 +6,10 @@
 //! for that moment, and each keeps the other's entries (row C02).
 
 mod reach;
+mod referrers;
 
 pub use reach::{MAX_DEPTH, Reached};
+pub use referrers::{is_fallback_tag, referrers};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -306,6 +308,16 @@ impl Layout {
         Ok(self.store.blob(descriptor)?)
     }
 
+    /// Everything that `index.json` leads to, as far as it is there. These blobs were whole and on
+    /// the disk when they were named; of others that are in the store, nobody knows.
+    pub fn named(&self) -> Result<BTreeSet<Digest>, LayoutError> {
+        let mut named = BTreeSet::new();
+        for entry in &self.index()?.manifests {
+            named.extend(self.reach_leniently(entry)?.into_iter().map(|reached| reached.descriptor.digest));
+        }
+        Ok(named)
+    }
+
     /// Removes blobs that nothing in `index.json` leads to, and what killed writers have left.
     /// Does nothing while another process writes to the layout: its blobs may not be named yet (row C04).
     /// Returns how many blobs went.
@@ -315,10 +327,7 @@ impl Layout {
         if self.store.has_other_writers()? {
             return Ok(0);
         }
-        let mut kept = BTreeSet::new();
-        for entry in &self.index()?.manifests {
-            kept.extend(self.reach_leniently(entry)?.into_iter().map(|reached| reached.descriptor.digest));
-        }
+        let kept = self.named()?;
         let mut removed = 0;
         for (digest, _) in self.store.list()? {
             if !kept.contains(&digest) && self.store.remove(&digest)? {
@@ -364,9 +373,10 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
     };
     let entries = &index.manifests;
     match selector {
-        Selector::Only => match entries.split_first() {
+        // What refers to an image is there for its sake.
+        Selector::Only => match images(entries).split_first() {
             Some((first, rest)) if rest.iter().all(|entry| entry.digest == first.digest) => {
-                Selected::One(Box::new(first.clone()))
+                Selected::One(Box::new((*first).clone()))
             }
             _ => Selected::Ambiguous,
         },
@@ -379,6 +389,17 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
             found.map_or(Selected::NoDigest(digest), |entry| Selected::One(Box::new(entry)))
         }
     }
+}
+
+/// The entries that are images of their own, rather than referrers of one: those are untagged and say
+/// what kind of artifact they are, or stand under a fallback tag. All where that would leave none.
+fn images(entries: &[Descriptor]) -> Vec<&Descriptor> {
+    let is_referrer = |entry: &&Descriptor| match entry.annotations.get(REF_NAME) {
+        Some(name) => referrers::subject_of_tag(name).is_some(),
+        None => entry.artifact_type.is_some(),
+    };
+    let images: Vec<&Descriptor> = entries.iter().filter(|entry| !is_referrer(entry)).collect();
+    if images.is_empty() { entries.iter().collect() } else { images }
 }
 
 /// The ref names of an index, sorted.

@@ -321,3 +321,26 @@ fn directories_of_others_are_left_alone() {
     std::fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
     assert!(matches!(Layout::create_or_open(directory.path()), Err(LayoutError::Version { .. })));
 }
+
+#[test]
+fn i21_a_layer_that_stays_elsewhere_need_not_be_there() {
+    let (_directory, layout) = layout();
+    let mut manifest = ImageManifest::new(
+        layout.store().put_document("application/vnd.oci.empty.v1+json", b"{}").unwrap(),
+        Vec::new(),
+        Default::default(),
+    );
+    let mut foreign = Descriptor::of("application/vnd.oci.image.layer.nondistributable.v1.tar", b"elsewhere");
+    foreign.urls.push("https://elsewhere.example/layer".to_owned());
+    manifest.layers = vec![foreign.clone(), foreign.clone()];
+    let put = |manifest: &ImageManifest| {
+        layout.store().put_document(OCI_MANIFEST, &crate::json::to_bytes(manifest).unwrap()).unwrap()
+    };
+    layout.tag(&put(&manifest), Some("a")).unwrap();
+    assert_eq!(layout.verify(), []);
+    let mut archive = Vec::new();
+    crate::archive::write_oci_archive(&mut archive, &layout, &put(&manifest), &[]).unwrap();
+    // One that says nothing of another place is missing.
+    manifest.layers[0].urls.clear();
+    assert!(matches!(layout.tag(&put(&manifest), Some("b")), Err(LayoutError::Store(StoreError::Missing { .. }))));
+}

@@ -69,6 +69,32 @@ async fn what_the_tag_names_already_takes_one_request() {
 }
 
 #[tokio::test]
+async fn blobs_travel_before_the_rest_is_there_and_each_once() {
+    let registry = TestRegistry::start();
+    let repo = repository(&registry, "app");
+    // Both have the same layer.
+    let images = [Image::new(1, "linux/amd64", &[5000]), Image::new(1, "linux/arm64", &[5000])];
+    let all = publications(&images);
+    let client = client();
+    let publishing = client.publishing(&repo).unwrap();
+    let sent = futures_util::future::try_join(
+        publishing.send_blobs(&all[0], &|_, _| {}),
+        publishing.send_blobs(&all[1], &|_, _| {}),
+    );
+    assert_eq!(sent.await.unwrap(), (true, true));
+    assert!(registry.log().iter().all(|line| !line.starts_with("PUT /v2/app/manifests/")), "{:#?}", registry.log());
+    let before = registry.log().len();
+    let published = publishing.finish(&all, &["v1".parse().unwrap()], &|_, _| {}).await.unwrap();
+    assert_eq!((published.uploaded, published.existed, published.manifests, published.tags), (3, 0, 3, 1));
+    let log = registry.log();
+    let after: Vec<&str> = log[before..].iter().filter_map(|line| line.split_once(' ')).map(|(m, _)| m).collect();
+    assert_eq!(after, ["HEAD", "HEAD", "PUT", "PUT", "PUT", "PUT"], "{log:#?}");
+
+    let again = client.publishing(&repo).unwrap();
+    assert!(!again.send_blobs(&all[0], &|_, _| {}).await.unwrap(), "the registry has the manifest");
+}
+
+#[tokio::test]
 async fn r37_a_blob_that_vanished_is_sent_again_once() {
     let registry = TestRegistry::start();
     let repo = repository(&registry, "app");

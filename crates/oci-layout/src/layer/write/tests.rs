@@ -224,7 +224,7 @@ fn i13_a_file_that_changes_fails() {
     std::thread::sleep(std::time::Duration::from_millis(20));
     std::fs::write(source.path(), "FOUR").unwrap();
     assert_eq!(file.read(&mut [0; 9]).unwrap(), 4);
-    assert!(matches!(file.finish(), Err(LayerError::SourceChanged { .. })));
+    assert!(matches!(file.finish(&mut SourceStates::new()), Err(LayerError::SourceChanged { .. })));
     // Cut short.
     let mut file = SourceFile::open(source.path(), 4).unwrap();
     std::fs::write(source.path(), "").unwrap();

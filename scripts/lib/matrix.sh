@@ -166,7 +166,7 @@ matrix_build() {
 # One program with one compiler and one libc, for all platforms that have no result.
 matrix_run() { # PROGRAM COMPILER LIBC
     local program=$1 compiler=$2 libc=$3 name names=() reason dir options started seconds
-    for name in $(bases_names); do
+    for name in ${MAB_MATRIX_PLATFORMS:-$(bases_names)}; do
         matrix_has "$program" "$compiler" "$libc" "$name" || names+=("$name")
     done
     [[ ${#names[@]} -gt 0 ]] || return 0
@@ -176,9 +176,9 @@ matrix_run() { # PROGRAM COMPILER LIBC
         return 0
     fi
     if [[ $libc == musl ]]; then ensure_rust_musl; fi
-    dir=$MAB_RUN/cell
-    rm -rf "$dir"
-    cp -r "testdata/matrix/$program" "$dir"
+    dir=${MAB_MATRIX_WORK:-$MAB_RUN}/cell-$program
+    mkdir -p "$dir"
+    cp -r "testdata/matrix/$program/." "$dir/"
     matrix_build_file "$program" "$compiler" "$libc" >"$dir/build.yaml"
     options=()
     for name in "${names[@]}"; do options+=(--platform "$(bases_platform "$name")"); done
@@ -206,6 +206,7 @@ matrix_run() { # PROGRAM COMPILER LIBC
             esac
         done
     fi
+    [[ -z ${MAB_MATRIX_WORK:-} ]] || return 0
     chmod -R u+rwX "$dir"
     rm -rf "$dir"
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::check::elf::CheckError;
+use crate::check::Finding;
 use crate::lock::LockError;
 use crate::process::ProcessError;
-use crate::spec::Diagnostics;
+use crate::spec::{Diagnostics, Sources};
 use crate::target::TargetPlatform;
 use crate::toolchain::{CompileError, SurveyError};
 
@@ -41,9 +41,9 @@ pub enum BuildError {
     /// The same, found by a check (a user that the base lacks, an entrypoint that is not there).
     #[error("a check has failed")]
     Check(Box<Diagnostics>),
-    /// A program does not fit its platform.
+    /// The gate: a program does not fit its platform or base, or the image cannot start.
     #[error(transparent)]
-    Program(#[from] CheckError),
+    Gate(Box<GateError>),
     /// Toolchains: what is missing, or which package is not what the build file says.
     #[error(transparent)]
     Survey(#[from] SurveyError),
@@ -112,6 +112,16 @@ pub enum BuildError {
     Internal(String),
 }
 
+/// What the gate does not let through: at least one finding.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", findings.first().map_or("a check has failed", |finding| finding.message.as_str()))]
+pub struct GateError {
+    /// The texts that places point into.
+    pub sources: Sources,
+    /// Each of them an error.
+    pub findings: Vec<Finding>,
+}
+
 impl BuildError {
     /// The family that it belongs to.
     pub fn class(&self) -> ErrorClass {
@@ -119,7 +129,7 @@ impl BuildError {
             Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
             Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
             Self::Lock(_) => ErrorClass::Locked,
-            Self::Check(_) | Self::Program(_) => ErrorClass::Check,
+            Self::Check(_) | Self::Gate(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
             }
@@ -159,7 +169,7 @@ fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
     if matches!(error, ProcessError::Interrupted) { ErrorClass::Interrupted } else { other }
 }
 
-fn of_registry(error: &registry_client::Error) -> ErrorClass {
+pub(crate) fn of_registry(error: &registry_client::Error) -> ErrorClass {
     use registry_client::ErrorKind;
     match error.kind() {
         ErrorKind::Unauthorized | ErrorKind::Denied => ErrorClass::Authentication,
@@ -180,7 +190,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
     }
 }
 
-fn registry_hints(error: &registry_client::Error) -> Vec<String> {
+pub(crate) fn registry_hints(error: &registry_client::Error) -> Vec<String> {
     use registry_client::ErrorKind;
     let text = match error.kind() {
         ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",

@@ -14,12 +14,15 @@ pub mod error;
 pub mod event;
 pub mod facts;
 pub mod image;
+pub mod index;
 pub mod lock;
 mod pipeline;
 pub mod process;
 pub mod spec;
 pub mod target;
 pub mod toolchain;
+pub mod transfer;
+mod work;
 
 /// The directory that a build file's relative paths start from.
 pub(crate) use image::context as image_context;

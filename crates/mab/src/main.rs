@@ -8,7 +8,9 @@ mod diagnostics;
 mod environment;
 mod errors;
 mod exit;
+mod findings;
 mod progress;
+mod prompt;
 mod signals;
 mod text;
 
@@ -34,5 +36,12 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    ExitCode::from(commands::run(arguments))
+    let code = commands::run(arguments);
+    match text::lost_result() {
+        Some(error) if code == exit::SUCCESS => {
+            text::error_line(&format!("error: cannot write the result to standard output: {error}"));
+            ExitCode::from(exit::OUTPUT)
+        }
+        _ => ExitCode::from(code),
+    }
 }

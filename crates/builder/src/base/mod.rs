@@ -4,19 +4,20 @@
 
 pub mod embedded;
 pub mod select;
-mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{LayerFacts, Tree};
+use oci_layout::layer::{LayerFacts, Limits, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
+use crate::check::elf::ElfInspector;
 use crate::target::TargetPlatform;
+use crate::transfer::SourceError;
 
-pub use source::Source;
+pub use crate::transfer::Source;
 
 /// Largest image config that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -30,6 +31,9 @@ pub enum BaseError {
     /// The layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] oci_layout::archive::ArchiveError),
     /// A blob.
     #[error(transparent)]
     Store(#[from] oci_layout::StoreError),
@@ -101,6 +105,9 @@ pub enum BaseError {
         /// The layer's own.
         found: Digest,
     },
+    /// Something else that it is read from.
+    #[error(transparent)]
+    Source(SourceError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
@@ -117,6 +124,18 @@ pub enum BaseError {
         /// What there is.
         available: Vec<String>,
     },
+}
+
+impl From<SourceError> for BaseError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Registry(error) => Self::Registry(error),
+            SourceError::Layout(error) => Self::Layout(error),
+            SourceError::Store(error) => Self::Store(error),
+            SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
+        }
+    }
 }
 
 impl BaseError {
@@ -280,7 +299,11 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-async fn load(source: &Arc<Source>, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<PlatformBase, BaseError> {
+pub(crate) async fn load(
+    source: &Arc<Source>,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
     let (manifest, config) = documents(source, descriptor, cache).await?;
     let diff_ids = &config.rootfs.diff_ids;
@@ -321,14 +344,19 @@ async fn facts(
     diff_id: Digest,
     cache: Option<&Cache>,
 ) -> Result<LayerFacts, BaseError> {
-    if let Some(facts) = cache.and_then(|cache| cache.facts(&layer.digest)) {
+    let known = cache.and_then(|cache| cache.facts(&layer.digest));
+    if let Some(facts) = known.filter(|facts| facts.inspector == ElfInspector::VERSION) {
         return Ok(facts);
     }
     let digest = layer.digest;
     let Some(compression) = layer.media_type.layer_compression() else {
         return Err(BaseError::LayerType { digest, media_type: layer.media_type.clone() });
     };
-    let (facts, found) = source.scan(layer, compression).await?;
+    let scanned = source.read(layer, move |reader| {
+        LayerFacts::scan_with(reader, compression, &Limits::default(), &mut ElfInspector)
+            .map_err(|source| BaseError::Layer { digest, source })
+    });
+    let (facts, found) = scanned.await?;
     if found != diff_id {
         return Err(BaseError::DiffId { digest, expected: diff_id, found });
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_layout::ImagePath;
-use oci_layout::layer::{Content, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
+use oci_layout::layer::{Content as Bytes, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
 use super::files;
 use super::layers::{LayerMaker, NewLayer};
@@ -15,15 +15,27 @@ use crate::spec::accounts::{Accounts, Numbers};
 use crate::spec::model::{BuildSpec, Capabilities, Compression, Grouping};
 use crate::spec::{Diagnostic, Variables, render_destination, render_file};
 
-/// What was added to the base.
-pub(crate) struct Layers {
-    /// The layers, lowest first, each with what made it.
-    pub made: Vec<(Arc<NewLayer>, String)>,
+/// What is added to the base, before a byte of it is written.
+pub(crate) struct Content {
+    /// Entries of the layers to be, lowest first, each with what made it.
+    groups: Vec<(Vec<Entry>, String)>,
     /// All files of the image.
     pub tree: Tree,
     /// Its users.
     pub accounts: Accounts,
+    /// Where each program really is, in the order of the build file.
+    pub programs: Vec<ImagePath>,
 }
+
+impl Content {
+    /// What the layers to be have.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.groups.iter().flat_map(|(entries, _)| entries)
+    }
+}
+
+/// The new layers, lowest first, each with what made it.
+pub(crate) type Layers = Vec<(Arc<NewLayer>, String)>;
 
 /// Why there are no layers.
 pub(crate) enum ContentError {
@@ -45,21 +57,22 @@ impl From<LayerError> for ContentError {
     }
 }
 
-/// Makes the new layers of one platform. `spec` is the platform's.
-pub(crate) fn assemble_layers(
+/// Finds what the new layers of one platform hold. `spec` is the platform's; with `hide`, files of
+/// the base may be replaced.
+pub(crate) fn plan(
     spec: &BuildSpec,
     values: &Variables<'_>,
     base: Tree,
     programs: &[PathBuf],
-    maker: &Arc<LayerMaker>,
-) -> Result<Layers, ContentError> {
+    hide: bool,
+) -> Result<Content, ContentError> {
     let mut accounts = accounts(&base);
     let problems = accounts.add(&spec.users, values);
     if !problems.is_empty() {
         return Err(ContentError::Spec(problems));
     }
-    let mut growing = Growing::new(base);
-    let mut groups: Vec<(Vec<oci_layout::layer::Entry>, String)> = Vec::new();
+    let mut growing = Growing::new(base, hide);
+    let mut groups: Vec<(Vec<Entry>, String)> = Vec::new();
     directories(spec, values, &accounts, &mut growing)?;
     copied(spec, values, &accounts, &mut growing)?;
     let said = [
@@ -70,21 +83,28 @@ pub(crate) fn assemble_layers(
     ];
     let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
     groups.push((growing.take(), format!("mab: {}", said.join(", "))));
+    let mut places = Vec::new();
     for (binary, program) in spec.binaries.iter().zip(programs) {
         let path = render_file(&binary.value.to, values)?;
         let size =
             std::fs::metadata(program).map_err(|source| LayerError::Source { path: program.clone(), source })?.len();
-        growing.put(Item {
+        places.push(growing.put(Item {
             path: path.clone(),
-            kind: EntryKind::File(Content::File { path: program.clone(), size }),
+            kind: EntryKind::File(Bytes::File { path: program.clone(), size }),
             mode: binary.value.mode,
             owner: accounts.resolve(&binary.value.owner)?,
             xattrs: xattrs(binary.value.capabilities),
             replace: binary.value.replace,
             place: binary.value.to.place,
-        })?;
+        })?);
         groups.push((growing.take(), format!("mab: {path}")));
     }
+    let groups = grouped(groups, spec.layers.grouping);
+    Ok(Content { groups, tree: growing.into_tree(), accounts, programs: places })
+}
+
+/// Makes the new layers.
+pub(crate) fn make_layers(content: Content, spec: &BuildSpec, maker: &Arc<LayerMaker>) -> Result<Layers, ContentError> {
     let options = LayerOptions {
         compression: match spec.layers.compression {
             Compression::Gzip => oci_layout::media_type::Compression::Gzip,
@@ -94,11 +114,11 @@ pub(crate) fn assemble_layers(
         ..LayerOptions::default()
     };
     let mut made = Vec::new();
-    for (entries, created_by) in grouped(groups, spec.layers.grouping) {
+    for (entries, created_by) in content.groups {
         let plan = LayerPlan::new(entries, options.clone())?;
-        made.push((Arc::new(maker.make(plan)?), created_by));
+        made.push((maker.make(plan)?, created_by));
     }
-    Ok(Layers { made, tree: growing.tree().clone(), accounts })
+    Ok(made)
 }
 
 /// Users and groups of a base.
@@ -107,11 +127,8 @@ pub(crate) fn accounts(base: &Tree) -> Accounts {
     Accounts::of_base(text("/etc/passwd"), text("/etc/group"), text("/etc/shadow"))
 }
 
-fn grouped(
-    groups: Vec<(Vec<oci_layout::layer::Entry>, String)>,
-    grouping: Grouping,
-) -> Vec<(Vec<oci_layout::layer::Entry>, String)> {
-    let mut layers: Vec<(Vec<oci_layout::layer::Entry>, String)> = Vec::new();
+fn grouped(groups: Vec<(Vec<Entry>, String)>, grouping: Grouping) -> Vec<(Vec<Entry>, String)> {
+    let mut layers: Vec<(Vec<Entry>, String)> = Vec::new();
     for (number, (entries, created_by)) in groups.into_iter().enumerate() {
         let joins = match grouping {
             Grouping::Binary => false,
@@ -174,12 +191,17 @@ fn directories(
             place: link.value.path.place,
         })?;
     }
-    for (path, text) in [("/etc/passwd", accounts.passwd()), ("/etc/group", accounts.group())] {
+    let texts = [
+        ("/etc/passwd", accounts.passwd(), 0o644),
+        ("/etc/group", accounts.group(), 0o644),
+        ("/etc/shadow", accounts.shadow(), 0o640),
+    ];
+    for (path, text, mode) in texts {
         let (Some(text), Ok(path)) = (text, path.parse::<ImagePath>()) else { continue };
-        let (mode, owner) = growing.file(&path).unwrap_or((0o644, Numbers::default()));
+        let (mode, owner) = growing.file(&path).unwrap_or((mode, Numbers::default()));
         growing.put(Item {
             path: growing.tree().resolve(&path, true).unwrap_or(path),
-            kind: EntryKind::File(Content::Bytes(text.as_bytes().into())),
+            kind: EntryKind::File(Bytes::Bytes(text.as_bytes().into())),
             mode,
             owner,
             xattrs: BTreeMap::new(),

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
-use oci_layout::layer::facts::NodeKind;
 use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
-use oci_layout::{Descriptor, Digest, ImagePath, json};
+use oci_layout::{Descriptor, Digest, json};
 
 use super::content::{ContentError, Layers};
 use super::layers::NewLayer;
@@ -54,19 +53,27 @@ pub(crate) struct Around<'a> {
     pub created: &'a str,
 }
 
-/// Makes config and manifest, and checks that what is to start is there.
-pub(crate) fn finish(
+/// How a container of the image runs. With `any_user`, a user that the image does not have stays
+/// as it is named.
+pub(crate) fn container(
     spec: &BuildSpec,
     values: &Variables<'_>,
     around: &Around<'_>,
-    layers: &Layers,
-) -> Result<Finished, ContentError> {
+    accounts: &Accounts,
+    any_user: bool,
+) -> Result<ContainerConfig, ContentError> {
     let nothing = ContainerConfig::default();
     let base_config = around.base.map_or(&nothing, |base| &base.config.config);
     let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
     let user = match (&spec.config.user, inherited) {
-        (Some(owner), _) => Some(layers.accounts.resolve(owner)?.to_string()),
-        (None, Some(text)) => Some(base_user(text, &layers.accounts)?),
+        (Some(owner), _) => Some(match accounts.resolve(owner) {
+            Err(_) if any_user => owner.value.to_string(),
+            resolved => resolved?.to_string(),
+        }),
+        (None, Some(text)) => Some(match base_user(text, accounts) {
+            Err(_) if any_user => text.to_owned(),
+            resolved => resolved?,
+        }),
         (None, None) => None,
     };
     let first_binary = match spec.binaries.first() {
@@ -74,9 +81,17 @@ pub(crate) fn finish(
         None => None,
     };
     let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
-    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
-    check_entrypoint(spec, &container, layers, around.platform)?;
+    container_config(spec, &surroundings, values).map_err(ContentError::Spec)
+}
 
+/// Makes config and manifest.
+pub(crate) fn finish(
+    spec: &BuildSpec,
+    values: &Variables<'_>,
+    around: &Around<'_>,
+    container: ContainerConfig,
+    layers: &Layers,
+) -> Result<Finished, ContentError> {
     let platform = around.platform.platform();
     let mut config = ImageConfig::new(&platform);
     config.created = Some(around.created.to_owned());
@@ -89,7 +104,7 @@ pub(crate) fn finish(
         config.history.clone_from(&base.config.history);
         base_layers.clone_from(&base.manifest.layers);
     }
-    for (layer, created_by) in &layers.made {
+    for (layer, created_by) in layers {
         config.rootfs.diff_ids.push(layer.written.diff_id);
         config.history.push(History {
             created: Some(around.created.to_owned()),
@@ -99,7 +114,7 @@ pub(crate) fn finish(
     }
     let config_bytes = document(&config)?;
     let config = Descriptor::of(OCI_CONFIG, &config_bytes);
-    let new_layers: Vec<Arc<NewLayer>> = layers.made.iter().map(|(layer, _)| Arc::clone(layer)).collect();
+    let new_layers: Vec<Arc<NewLayer>> = layers.iter().map(|(layer, _)| Arc::clone(layer)).collect();
     let mut stack: Vec<Descriptor> =
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
     stack.extend(new_layers.iter().map(|layer| layer.written.descriptor.clone()));
@@ -149,30 +164,4 @@ fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>>
     let owner = Owner { user: parts.next(), group: parts.next() };
     // A number that nobody has belongs to group 0, as every runtime does it.
     accounts.resolve(&Placed::implied(owner)).map(|numbers| numbers.to_string())
-}
-
-/// The entrypoint, where it is a path, is there and can be executed.
-fn check_entrypoint(
-    spec: &BuildSpec,
-    container: &ContainerConfig,
-    layers: &Layers,
-    platform: TargetPlatform,
-) -> Result<(), Box<Diagnostic>> {
-    let words = container.entrypoint.as_ref().or(container.cmd.as_ref());
-    let Some(program) = words.and_then(|words| words.first()).filter(|program| program.starts_with('/')) else {
-        return Ok(());
-    };
-    let place = spec.config.entrypoint.as_ref().and_then(|words| words.first()).and_then(|word| word.place);
-    let fail = |why: &str| {
-        let message = format!("{program}, which {platform} is to start, {why}");
-        Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
-    };
-    let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
-    let node = layers.tree.resolve(&path, true).ok().and_then(|path| layers.tree.get(&path));
-    match node {
-        None => Err(fail("is not in the image")),
-        Some(node) if !matches!(node.kind, NodeKind::File { .. }) => Err(fail("is not a file")),
-        Some(node) if node.mode & 0o111 == 0 => Err(fail("may not be executed by anyone")),
-        Some(_) => Ok(()),
-    }
 }

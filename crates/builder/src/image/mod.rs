@@ -7,11 +7,11 @@ mod finish;
 mod layers;
 mod tree;
 
-pub(crate) use content::{ContentError, assemble_layers, context};
+pub(crate) use content::{Content, ContentError, context, make_layers, plan};
 pub(crate) use files::open as open_source;
 pub use finish::BASE_LAYERS;
 pub(crate) use finish::Finished;
-pub(crate) use finish::{Around, base_annotations, finish};
+pub(crate) use finish::{Around, base_annotations, container, finish};
 pub(crate) use layers::{LayerMaker, NewLayer};
 
 /// Version of everything that layers and documents depend on beside their content: compressor

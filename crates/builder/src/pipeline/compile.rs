@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 
 use super::cores::Cores;
 use super::*;
-use crate::check::elf::check_program;
-use crate::image::{Around, ContentError, assemble_layers, finish};
+use crate::check::CheckId;
+use crate::error::GateError;
+use crate::image::{Around, ContentError, container, finish, make_layers, plan};
 use crate::spec::{Placed, Template, render, render_file};
 use crate::toolchain::{Artifact, CompileRequest, CompileUnit, GoProgram, Program, RustProgram, ToolContext};
 
@@ -88,7 +89,8 @@ pub(super) async fn programs_and_images(
                 }
             }
             Some(Ok(Err(error))) => {
-                // The other compilers have nothing left to work for.
+                // The others have nothing left to work for.
+                assembly.maker.store.give_up();
                 if !shared.children.interrupted() {
                     shared.failed.store(true, Ordering::SeqCst);
                     let children = Arc::clone(&shared.children);
@@ -133,9 +135,8 @@ fn requests(
             let (program, linkage) = match &binary.value.source {
                 BinarySource::File(path) => {
                     let file = crate::image::open_source(&context, path, &values).map_err(fault)?;
-                    if let Err(error) = check_program(&name, &file, platform) {
-                        problems.push(error);
-                    }
+                    // Before anything compiles; what needs the base comes later.
+                    problems.extend(gate::prebuilt(&name, &file, platform, &gate::allowed(shared, own)));
                     slots.push(Some(file));
                     continue;
                 }
@@ -163,12 +164,11 @@ fn requests(
         }
         awaited.insert(platform, slots);
     }
-    match problems.into_iter().next() {
-        Some(error) => Err(error.into()),
-        None => {
-            tracing::debug!(requests = requests.len(), cache = shared.cache.is_some(), "planned");
-            Ok((awaited, requests))
-        }
+    if problems.is_empty() {
+        tracing::debug!(requests = requests.len(), cache = shared.cache.is_some(), "planned");
+        Ok((awaited, requests))
+    } else {
+        Err(BuildError::Gate(Box::new(GateError { sources: spec.sources.clone(), findings: problems })))
     }
 }
 
@@ -222,11 +222,6 @@ async fn assemble(
     blocking(move || {
         let spec = assembly.spec.of(platform);
         let values = Variables { platform: Some(platform), facts: &assembly.facts };
-        for (binary, program) in spec.binaries.iter().zip(&programs) {
-            let name = render_file(&binary.value.to, &values).map_err(|problem| at_fault(spec, vec![*problem]))?;
-            check_program(name.as_str(), program, platform)?;
-        }
-        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
         let fault = |error| match error {
             ContentError::Spec(list) => match Diagnostics::new(spec.sources.clone(), list) {
                 Some(diagnostics) => BuildError::Check(Box::new(diagnostics)),
@@ -237,7 +232,9 @@ async fn assemble(
         let base = assembly.bases.of(&assembly.spec, platform);
         let own = base.and_then(|base| base.platforms.get(&platform));
         let tree = own.map(|own| own.tree.clone()).unwrap_or_default();
-        let layers = assemble_layers(spec, &values, tree, &programs, &assembly.maker).map_err(fault)?;
+        let allow = gate::allowed(&shared, spec);
+        let hide = allow.contains(&CheckId::HiddenFile);
+        let mut content = plan(spec, &values, tree, &programs, hide).map_err(fault)?;
         let around = Around {
             platform,
             base: own,
@@ -245,7 +242,13 @@ async fn assemble(
             inferred: &assembly.inferred,
             created: &assembly.created,
         };
-        let finished = finish(spec, &values, &around, &layers).map_err(fault)?;
+        let any_user = allow.contains(&CheckId::User);
+        let config = container(spec, &values, &around, &content.accounts, any_user).map_err(fault)?;
+        let built = gate::Built { spec, platform, base, content: &mut content, config: &config };
+        gate::check(&shared, built, &allow)?;
+        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
+        let layers = make_layers(content, spec, &assembly.maker).map_err(fault)?;
+        let finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;
         let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
         let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
         match (finished.new_layers.len(), written) {

@@ -7,14 +7,16 @@
 mod compile;
 mod cores;
 mod deliver;
+mod gate;
 mod locks;
-mod work;
+mod scratch;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -26,9 +28,9 @@ use registry_client::Client;
 use tokio::task::spawn_blocking;
 
 use self::deliver::{Delivery, Sink};
-use self::work::Work;
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
+use crate::check::CheckId;
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
@@ -39,6 +41,7 @@ use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::Linkage;
+use crate::work::Work;
 
 /// What all images of a build share.
 struct Shared {
@@ -54,6 +57,7 @@ struct Shared {
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
+    allow: BTreeSet<CheckId>,
     offline: bool,
     /// The locks of the build files.
     book: Book,
@@ -62,6 +66,8 @@ struct Shared {
     epoch: Option<i64>,
     /// A part has failed, and the children are ended because of that.
     failed: AtomicBool,
+    /// The layouts that this build writes to.
+    layouts: Mutex<Vec<Layout>>,
 }
 
 impl Shared {
@@ -69,10 +75,33 @@ impl Shared {
     fn interrupted(&self) -> bool {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
     }
+
+    fn layouts(&self) -> Vec<Layout> {
+        self.layouts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets everything fail that is still being written.
+    fn stop_writing(&self) {
+        self.maker.store.give_up();
+        self.layouts().iter().for_each(|layout| layout.store().give_up());
+    }
+
+    /// Takes back what a build that failed has written. What cannot be removed now, the next
+    /// build that succeeds removes.
+    fn discard(&self) {
+        for layout in self.layouts() {
+            match layout.with_lock_limit(DISCARD_LIMIT).discard() {
+                Ok(count) => tracing::debug!(count, "took back blobs"),
+                Err(error) => tracing::debug!(%error, "cannot take back what was written"),
+            }
+        }
+    }
 }
 
 /// How long what is under way may take to end by itself after an interrupt.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a failed build waits for others that write to the same layout.
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// See [`crate::build::build`].
 pub(crate) async fn run(
@@ -89,7 +118,7 @@ pub(crate) async fn run(
     // Without a cache there has to be some place all the same, for as long as the build lasts.
     let scratch = match cache {
         Some(_) => None,
-        None => Some(scratch_directory(&request.env)?),
+        None => Some(scratch::directory(&request.env)?),
     };
     let root = match (&cache, &scratch) {
         (Some(cache), _) => cache.root().to_owned(),
@@ -100,7 +129,7 @@ pub(crate) async fn run(
     fs_err::create_dir_all(&work_dir)?;
     let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
     let pool = Arc::new(Pool::new(request.jobs)?);
-    let maker = LayerMaker { pool, cache: cache.clone(), store, trusted: BTreeSet::new() };
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
@@ -114,22 +143,39 @@ pub(crate) async fn run(
         locked: request.locked,
         offline: request.offline,
         book,
+        allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
+        layouts: Mutex::default(),
     });
     locks::check_formats(&shared);
     if request.locked_compilers {
         locks::check_compilers(&shared, &request.specs).await?;
     }
+    let outcome = images(&shared, request.specs, &request.outputs).await;
+    if outcome.is_err() {
+        let shared = Arc::clone(&shared);
+        let _ = spawn_blocking(move || shared.discard()).await;
+    }
+    outcome
+}
+
+async fn images(
+    shared: &Arc<Shared>,
+    specs: Vec<BuildSpec>,
+    outputs: &[Output],
+) -> Result<Vec<BuildOutcome>, BuildError> {
     let mut outcomes = Vec::new();
-    for spec in request.specs {
-        if request.outputs.contains(&Output::Push) && spec.image.is_none() {
+    for spec in specs {
+        if outputs.contains(&Output::Push) && spec.image.is_none() {
             return Err(BuildError::NoImage { file: spec.file.clone() });
         }
-        let work = image(Arc::clone(&shared), Arc::new(spec), &request.outputs);
-        outcomes.push(until_interrupted(&shared, work).await?);
+        let work = image(Arc::clone(shared), Arc::new(spec), outputs);
+        outcomes.push(until_interrupted(shared, work).await?);
+        // It is named now. Kept open it would look like another writer to the next image.
+        shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
     Ok(outcomes)
 }
@@ -151,7 +197,9 @@ async fn until_interrupted<T>(
             result => result,
         },
         () = watch => {
-            // Compilers are ended by now or soon; their threads are waited for, so that nothing is left.
+            // Compilers are ended by now or soon, writers fail at their next byte; their threads are
+            // waited for, so that nothing is left.
+            shared.stop_writing();
             let _ = tokio::time::timeout(GRACE, work).await;
             Err(BuildError::Interrupted)
         }
@@ -161,7 +209,12 @@ async fn until_interrupted<T>(
 fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     let root = root?;
     match Cache::open(root) {
-        Ok(cache) => Some(cache),
+        Ok(cache) => {
+            if let Err(error) = cache.store().sweep() {
+                tracing::debug!(%error, "cannot remove what killed builds have left");
+            }
+            Some(cache)
+        }
         Err(error) => {
             let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             reporter.report(Event::Warning { message: format!("building without a cache: {error}{reason}") });
@@ -170,9 +223,19 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    tempfile::Builder::new().prefix("mab-").tempdir_in(temporary)
+/// Stops between two steps, or in the middle of one, when the user has had enough.
+async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if shared.interrupted() {
+                    return Err(BuildError::Interrupted);
+                }
+            }
+        }
+    }
 }
 
 /// One image: from its build file to where it goes.
@@ -197,7 +260,11 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     };
     let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
 
-    let bases = Arc::new(bases(&shared, &spec).await?);
+    {
+        let (spec, facts, env) = (Arc::clone(&spec), Arc::clone(&facts), shared.env.clone());
+        blocking(move || sources::check(&spec, &facts, &env)).await?;
+    }
+    let bases = Arc::new(interruptible(&shared, bases(&shared, &spec)).await??);
     let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
     let linkages: BTreeMap<TargetPlatform, Linkage> =
         platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
@@ -206,6 +273,8 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
     for output in outputs {
         sinks.push(Sink::open(&shared, &spec, output).await?);
     }
+    let layouts = sinks.iter().filter_map(Sink::layout).map(|sink| sink.layout().clone());
+    shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).extend(layouts);
     let sinks = Arc::new(sinks);
     let assembly = compile::Assembly {
         spec: Arc::clone(&spec),
@@ -243,15 +312,11 @@ async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) ->
 
 /// New layers go straight into the output where it is a layout.
 fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
-    let Some(sink) = sinks.iter().find_map(|sink| if let Sink::Layout(sink) = sink { Some(sink) } else { None }) else {
+    let Some(sink) = sinks.iter().find_map(Sink::layout) else {
         return Arc::clone(&shared.maker);
     };
-    Arc::new(LayerMaker {
-        pool: Arc::clone(&shared.maker.pool),
-        cache: shared.cache.clone(),
-        store: sink.layout().store().clone(),
-        trusted: sink.trusted().clone(),
-    })
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.
@@ -384,6 +449,10 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
     }
     match error {
         BaseError::Lock(error) => BuildError::Lock(error),
+        BaseError::Layout(source @ oci_layout::LayoutError::NotLayout { .. }) => {
+            let message = format!("base {base}: {source}");
+            at_fault(spec, vec![Diagnostic::error("base-layout", message, place)])
+        }
         source => BuildError::Base { base, source },
     }
 }

@@ -3,13 +3,14 @@
 //! Go's own cache is shared by all of them. The program's place is fixed, so that go finds the
 //! one from last time there and does not link again what has not changed. Its build ID follows
 //! from the sources and flags alone and stays as it is: without one, go would link every time.
+//! What goes into the image is a copy, which is left alone while the build ID is the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oci_layout::Digest;
 
-use super::artifact::{self, Artifact, LocalPaths};
+use super::artifact::{self, Artifact, LocalPaths, Mark};
 use super::error::{CompileError, ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, GoProgram, Linkage, Program};
@@ -195,7 +196,9 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
     let home = context.env.home();
     let module = unit.directory.ancestors().find(|directory| directory.join("go.mod").exists());
     let paths = [Some(unit.directory.as_path()), module, Some(context.work_dir), home.as_deref()];
-    let found = artifact::search(&unit.output, &LocalPaths::new(paths.into_iter().flatten()))?;
+    let staged = unit.output.with_file_name("staged").join(unit.output.file_name().unwrap_or_default());
+    let local = LocalPaths::new(paths.into_iter().flatten());
+    let found = artifact::stage(&unit.output, &staged, &local, &Mark::of_go(&unit.output)?)?;
     let mut artifacts = Vec::new();
     for (binary, name) in &unit.binaries {
         for path in &found {
@@ -204,7 +207,7 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
                 unit.platform
             ));
         }
-        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: unit.output.clone() });
+        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: staged.clone() });
     }
     Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new() })
 }

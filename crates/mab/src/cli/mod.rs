@@ -1,21 +1,32 @@
 //! What can be typed.
 
 mod cache;
+mod check;
+mod check_image;
+mod index;
 mod lock;
+mod login;
 mod output;
 mod platforms;
+mod transfer;
 mod verify;
 
 use std::path::PathBuf;
 
+use builder::check::CheckId;
 use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use registry_client::{Repository, Tag};
 
 pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use check::Check;
+pub(crate) use check_image::CheckImage;
+pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
 pub(crate) use lock::Lock;
+pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use transfer::{Copy, Push, Talk};
 pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
@@ -32,6 +43,15 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Copy an image between registries, OCI layouts and archives, byte for byte
+    #[command(after_help = transfer::COPY_EXAMPLES)]
+    Copy(Copy),
+    /// Push an OCI layout or archive
+    #[command(after_help = transfer::PUSH_EXAMPLES)]
+    Push(Push),
+    /// Join images into an index, and change what it lists
+    #[command(after_help = index::EXAMPLES)]
+    Index(Index),
     /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
     #[command(after_help = lock::EXAMPLES)]
     Lock(Lock),
@@ -41,6 +61,14 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Keep the credentials of a registry
+    #[command(after_help = login::EXAMPLES)]
+    Login(Login),
+    /// Forget the credentials of a registry
+    Logout(Logout),
+    /// Check that an image can start on each of its platforms
+    #[command(after_help = check::EXAMPLES)]
+    Check(Check),
     /// Check that everything in an image is what it says
     #[command(after_help = verify::EXAMPLES)]
     Verify(Verify),
@@ -96,6 +124,9 @@ pub(crate) struct Build {
     /// Let settings through that run programs of their own
     #[arg(long)]
     pub(crate) allow_exec: bool,
+    /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) allow: Vec<CheckId>,
     /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
     #[arg(long)]
     pub(crate) locked: bool,

@@ -76,6 +76,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         specs,
         outputs,
         cache: environment::cache_directory(&env),
+        allow: arguments.allow.iter().copied().collect(),
         jobs: jobs(arguments),
         locked: arguments.locked,
         locked_compilers: arguments.locked_compilers,

@@ -2,10 +2,14 @@
 
 mod build;
 mod cache;
+mod check;
+mod index;
 mod inspect;
 mod lock;
+mod login;
 mod platforms;
 mod session;
+mod transfer;
 mod verify;
 
 use clap::CommandFactory as _;
@@ -17,9 +21,15 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Copy(copy) => transfer::copy(&copy),
+        Command::Push(push) => transfer::push(&push),
+        Command::Index(index) => index::run(&index),
+        Command::Login(login) => login::login(&login),
+        Command::Logout(logout) => login::logout(&logout),
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Check(check) => check::run(&check),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

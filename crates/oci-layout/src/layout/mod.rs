@@ -9,7 +9,7 @@ mod reach;
 mod referrers;
 
 pub use reach::{MAX_DEPTH, Reached};
-pub use referrers::referrers;
+pub use referrers::{is_fallback_tag, referrers};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -324,13 +324,30 @@ impl Layout {
     pub fn remove_unreferenced(&self) -> Result<usize, LayoutError> {
         let _lock = self.lock()?;
         self.store.sweep()?;
+        let blobs = self.store.list()?.into_iter().map(|(digest, _)| digest).collect();
+        self.remove_unnamed(blobs)
+    }
+
+    /// What a build does that failed: ends all writing and removes the blobs that it has added, as
+    /// far as nothing in `index.json` leads to them. What others left stays, and all stays while
+    /// another process writes, which may count on a blob that it found here (row C04).
+    /// Returns how many blobs went.
+    pub fn discard(&self) -> Result<usize, LayoutError> {
+        self.store.give_up();
+        let _lock = self.lock()?;
+        let added = std::mem::take(&mut *self.store.added());
+        self.remove_unnamed(added)
+    }
+
+    /// Under the lock: removes those of `blobs` that nothing leads to, unless another process writes.
+    fn remove_unnamed(&self, blobs: BTreeSet<Digest>) -> Result<usize, LayoutError> {
         if self.store.has_other_writers()? {
             return Ok(0);
         }
         let kept = self.named()?;
         let mut removed = 0;
-        for (digest, _) in self.store.list()? {
-            if !kept.contains(&digest) && self.store.remove(&digest)? {
+        for digest in blobs.difference(&kept) {
+            if self.store.remove(digest)? {
                 removed += 1;
             }
         }
@@ -373,9 +390,10 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
     };
     let entries = &index.manifests;
     match selector {
-        Selector::Only => match entries.split_first() {
+        // What refers to an image is there for its sake.
+        Selector::Only => match images(entries).split_first() {
             Some((first, rest)) if rest.iter().all(|entry| entry.digest == first.digest) => {
-                Selected::One(Box::new(first.clone()))
+                Selected::One(Box::new((*first).clone()))
             }
             _ => Selected::Ambiguous,
         },
@@ -388,6 +406,17 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
             found.map_or(Selected::NoDigest(digest), |entry| Selected::One(Box::new(entry)))
         }
     }
+}
+
+/// The entries that are images of their own, rather than referrers of one: those are untagged and say
+/// what kind of artifact they are, or stand under a fallback tag. All where that would leave none.
+fn images(entries: &[Descriptor]) -> Vec<&Descriptor> {
+    let is_referrer = |entry: &&Descriptor| match entry.annotations.get(REF_NAME) {
+        Some(name) => referrers::subject_of_tag(name).is_some(),
+        None => entry.artifact_type.is_some(),
+    };
+    let images: Vec<&Descriptor> = entries.iter().filter(|entry| !is_referrer(entry)).collect();
+    if images.is_empty() { entries.iter().collect() } else { images }
 }
 
 /// The ref names of an index, sorted.

@@ -63,8 +63,13 @@ fn describe(entry: &Descriptor, document: &Document) -> Option<(Digest, Descript
     Some((subject.digest, described))
 }
 
+/// Whether `name` is a fallback tag: it lists what refers to an image, and is none.
+pub fn is_fallback_tag(name: &str) -> bool {
+    subject_of_tag(name).is_some()
+}
+
 /// The subject that a fallback tag speaks of: `sha256-` and the digits.
-fn subject_of_tag(name: &str) -> Option<Digest> {
+pub(super) fn subject_of_tag(name: &str) -> Option<Digest> {
     name.replacen('-', ":", 1).parse().ok()
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::wrapper::{self, Bytes, Settings};
 use crate::event::Event;
 use crate::process::{Command, Environment, Stream};
-use crate::toolchain::artifact::{self, Artifact, LocalPaths, crate_of};
+use crate::toolchain::artifact::{self, Artifact, LocalPaths, Mark, crate_of};
 use crate::toolchain::unit::{CompileUnit, RustUnit};
 use crate::toolchain::{Compiled, ToolContext, error::CompileError, hints};
 
@@ -107,7 +107,7 @@ fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<
             platform: output.platform,
         })?;
         let path = unit.target_directory.join("staged").join(&output.triple).join(&output.bin.name);
-        for found in artifact::stage(executable, &path, &local)? {
+        for found in artifact::stage(executable, &path, &local, &Mark::of_state(executable)?)? {
             let of = crate_of(&found).map(|name| format!(" (from {name})")).unwrap_or_default();
             context.warn(format!(
                 "{} for {} holds a path of this machine, so it is not the same elsewhere: {found}{of}",

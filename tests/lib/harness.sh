@@ -86,6 +86,10 @@ run_docs() {
     for check in "$MAB_ROOT"/tests/docs/*; do
         [[ -f $check && -x $check ]] || continue
         found=1
+        if [[ $check == */build-file-schema ]] && ! { have node && have npm; }; then
+            part_skipped docs/build-file-schema "node and npm are missing (as root: apt-get install nodejs npm)"
+            continue
+        fi
         run_step "docs/$(basename "$check")" "$check"
     done
     [[ -n $found ]] || printf 'note    docs: tests/docs/ holds no checks\n'

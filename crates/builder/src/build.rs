@@ -9,7 +9,9 @@ use registry_client::Client;
 
 use crate::check::CheckId;
 use crate::event::Reporter;
+use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
+use crate::result::ImageResult;
 use crate::spec::BuildSpec;
 
 pub use crate::error::{BuildError, ErrorClass, GateError};
@@ -87,6 +89,20 @@ pub struct BuildOutcome {
     pub references: Vec<String>,
     /// The tags that it has.
     pub tags: Vec<String>,
+    /// All of it, as a document.
+    pub result: ImageResult,
+}
+
+/// What a build would do: everything is looked at that a build looks at, and nothing compiled or
+/// written. With `offline`, no registry is asked: what stands on a base of one is looked at only
+/// as far as that goes without it, and a warning says so.
+pub async fn plan(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<ImagePlan>, BuildError> {
+    crate::pipeline::plan(request, client, children, reporter).await
 }
 
 /// Builds the images and delivers them.

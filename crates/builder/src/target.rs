@@ -332,6 +332,19 @@ fn known() -> String {
     TARGETS.iter().map(|row| row.platform).collect::<Vec<_>>().join(", ")
 }
 
+impl serde::Serialize for TargetPlatform {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TargetPlatform {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for TargetPlatform {
     type Err = ParseTargetError;
 

@@ -56,6 +56,7 @@ impl Bench {
             cache: Some(self.path("cache")),
             env: Environment::new(env.map(|(name, value)| (name.into(), value.into()))),
             jobs: 2,
+            allow: Default::default(),
             locked: false,
             locked_compilers: false,
             offline: false,

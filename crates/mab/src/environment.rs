@@ -9,6 +9,8 @@ use registry_client::mirrors::Mirrors;
 use registry_client::proxy::{NoProxy, Proxies, ProxyUrl};
 use registry_client::{Credentials, Secret};
 
+use crate::diagnostics::Look;
+
 /// The process's environment.
 pub(crate) fn of_process() -> Environment {
     Environment::new(std::env::vars_os())
@@ -95,6 +97,13 @@ pub(crate) fn cache_directory(env: &Environment) -> Option<PathBuf> {
 /// Columns of the terminal on standard error, 80 where it is none or does not say.
 pub(crate) fn width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).clamp(20, 200)
+}
+
+/// How results look on standard output: lines are broken for terminals alone.
+pub(crate) fn output_look() -> Look {
+    let out = std::io::stdout();
+    let width = rustix::termios::tcgetwinsize(&out).map_or(usize::MAX, |size| usize::from(size.ws_col).max(20));
+    Look { width, colour: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never }
 }
 
 /// Whether standard error shows colours.

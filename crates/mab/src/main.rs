@@ -1,5 +1,6 @@
 //! The command line of mab: the only place that prints, reads the environment or exits.
 
+#![allow(clippy::result_large_err, reason = "errors are rare")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod cli;
@@ -9,6 +10,11 @@ mod environment;
 mod errors;
 mod exit;
 mod findings;
+mod log;
+mod output_file;
+#[cfg(test)]
+mod pages;
+mod plan_text;
 mod progress;
 mod prompt;
 mod signals;
@@ -28,6 +34,7 @@ fn main() -> ExitCode {
         text::error_line(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
+    log::begin();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -174,6 +174,19 @@ pub struct PlatformBase {
     pub tree: Tree,
 }
 
+#[cfg(test)]
+impl PlatformBase {
+    /// One that is nothing but its container's config.
+    pub(crate) fn of_config(container: oci_layout::document::ContainerConfig) -> Self {
+        let platform = oci_layout::Platform::new("linux", "amd64", None);
+        let mut config = ImageConfig::new(&platform);
+        config.config = container;
+        let blob = Descriptor::of(oci_layout::media_type::OCI_CONFIG, b"{}");
+        let manifest = ImageManifest::new(blob.clone(), Vec::new(), BTreeMap::new());
+        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Tree::default() }
+    }
+}
+
 /// Finds what `platforms` stand on in `source`, starting from `root`.
 ///
 /// The result has every platform, or it is an error: the first that is missing.

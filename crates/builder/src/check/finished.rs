@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci_layout::document::{Document, ImageManifest};
+use oci_layout::document::Document;
 use oci_layout::{Cache, Descriptor, Digest, Platform};
 
 use std::sync::Arc;

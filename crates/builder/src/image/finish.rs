@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
+use oci_layout::layer::Tree;
+use oci_layout::layer::facts::NodeKind;
 use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
-use oci_layout::{Descriptor, Digest, json};
+use oci_layout::{Descriptor, Digest, ImagePath, json};
 
 use super::content::{ContentError, Layers};
 use super::layers::NewLayer;
@@ -51,6 +53,8 @@ pub(crate) struct Around<'a> {
     pub inferred: &'a BTreeMap<String, String>,
     /// RFC 3339 date.
     pub created: &'a str,
+    /// The build file or its caller says the date, so it is worth telling.
+    pub created_said: bool,
 }
 
 /// How a container of the image runs. With `any_user`, a user that the image does not have stays
@@ -68,11 +72,11 @@ pub(crate) fn container(
     let user = match (&spec.config.user, inherited) {
         (Some(owner), _) => Some(match accounts.resolve(owner) {
             Err(_) if any_user => owner.value.to_string(),
-            resolved => resolved?.to_string(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?.to_string(),
         }),
         (None, Some(text)) => Some(match base_user(text, accounts) {
             Err(_) if any_user => text.to_owned(),
-            resolved => resolved?,
+            resolved => resolved.map_err(|problem| user_hint(*problem))?,
         }),
         (None, None) => None,
     };
@@ -84,7 +88,7 @@ pub(crate) fn container(
     container_config(spec, &surroundings, values).map_err(ContentError::Spec)
 }
 
-/// Makes config and manifest.
+/// Makes config and manifest, and checks that what is to start is there.
 pub(crate) fn finish(
     spec: &BuildSpec,
     values: &Variables<'_>,
@@ -119,7 +123,12 @@ pub(crate) fn finish(
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
     stack.extend(new_layers.iter().map(|layer| layer.written.descriptor.clone()));
 
-    let added = base_annotations(around.base_name, around.base.map(|base| base.digest), Some(base_layers.len()));
+    let added = base_annotations(
+        around.base_name,
+        around.base.map(|base| base.digest),
+        Some(base_layers.len()),
+        around.created_said.then_some(around.created),
+    );
     let nothing = BTreeMap::new();
     let from_base = around.base.map_or(&nothing, |base| &base.manifest.annotations);
     let annotations =
@@ -131,11 +140,12 @@ pub(crate) fn finish(
     Ok(Finished { platform, config, config_bytes, manifest, manifest_bytes, base_layers, new_layers })
 }
 
-/// What is said of the base (image-spec, annotations.md).
+/// What is said of base and date (image-spec, annotations.md).
 pub(crate) fn base_annotations(
     name: Option<&str>,
     digest: Option<Digest>,
     layers: Option<usize>,
+    created: Option<&str>,
 ) -> BTreeMap<String, String> {
     let digest = digest.map(|digest| digest.to_string());
     let layers = layers.filter(|_| digest.is_some()).map(|count| count.to_string());
@@ -143,6 +153,7 @@ pub(crate) fn base_annotations(
         ("org.opencontainers.image.base.name", name.filter(|_| digest.is_some()).map(str::to_owned)),
         ("org.opencontainers.image.base.digest", digest.clone()),
         (BASE_LAYERS, layers),
+        ("org.opencontainers.image.created", created.map(str::to_owned)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -155,6 +166,10 @@ pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, Conte
     })
 }
 
+fn user_hint(problem: Diagnostic) -> ContentError {
+    ContentError::Spec(vec![problem.hint("or let it through with `--allow user`")])
+}
+
 /// The base's user in numbers. One that its own passwd does not have could not start anyway.
 fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>> {
     let mut parts = text.splitn(2, ':').map(|part| match part.parse() {
@@ -164,4 +179,31 @@ fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>>
     let owner = Owner { user: parts.next(), group: parts.next() };
     // A number that nobody has belongs to group 0, as every runtime does it.
     accounts.resolve(&Placed::implied(owner)).map(|numbers| numbers.to_string())
+}
+
+/// The entrypoint, where it is a path, is there and can be executed: what can be said before its
+/// program is compiled. The gate says the rest.
+pub(crate) fn check_entrypoint(
+    spec: &BuildSpec,
+    container: &ContainerConfig,
+    tree: &Tree,
+    platform: TargetPlatform,
+) -> Result<(), Box<Diagnostic>> {
+    let words = container.entrypoint.as_ref().or(container.cmd.as_ref());
+    let Some(program) = words.and_then(|words| words.first()).filter(|program| program.starts_with('/')) else {
+        return Ok(());
+    };
+    let place = spec.config.entrypoint.as_ref().and_then(|words| words.first()).and_then(|word| word.place);
+    let fail = |why: &str| {
+        let message = format!("{program}, which {platform} is to start, {why}");
+        Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
+    };
+    let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
+    let node = tree.resolve(&path, true).ok().and_then(|path| tree.get(&path));
+    match node {
+        None => Err(fail("is not in the image")),
+        Some(node) if !matches!(node.kind, NodeKind::File { .. }) => Err(fail("is not a file")),
+        Some(node) if node.mode & 0o111 == 0 => Err(fail("may not be executed by anyone")),
+        Some(_) => Ok(()),
+    }
 }

@@ -130,7 +130,7 @@ mod tests {
     fn base() -> Tree {
         let fact = |at: &str, kind: FactKind, mode: u32| Fact { path: path(at), kind, mode, uid: 0, gid: 0 };
         let link = |target: &str| FactKind::Symlink { target: target.to_owned() };
-        let mut facts: LayerFacts = serde_json::from_str(r#"{"version":1,"entries":[]}"#).unwrap();
+        let mut facts: LayerFacts = serde_json::from_str(r#"{"version":2,"entries":[]}"#).unwrap();
         facts.entries = vec![
             fact("/usr", FactKind::Directory, 0o755),
             fact("/usr/bin", FactKind::Directory, 0o755),

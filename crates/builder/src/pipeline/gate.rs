@@ -7,7 +7,7 @@ use std::path::Path;
 use oci_layout::ImagePath;
 use oci_layout::document::ContainerConfig;
 use oci_layout::layer::facts::START;
-use oci_layout::layer::{Content as Bytes, Entry, EntryKind};
+use oci_layout::layer::{Content, Entry, EntryKind};
 
 use super::Shared;
 use crate::base::Base;
@@ -17,9 +17,9 @@ use crate::check::image::{Image, Maker, Origin, Scope};
 use crate::check::{CheckId, Detail, Finding, Report, image};
 use crate::error::GateError;
 use crate::event::{Event, Phase};
-use crate::image::Content;
-use crate::spec::BuildSpec;
+use crate::image::Draft;
 use crate::spec::model::{BinarySource, BinarySpec};
+use crate::spec::{BuildSpec, Diagnostic, Place};
 use crate::target::TargetPlatform;
 
 /// An image whose content is known.
@@ -27,7 +27,7 @@ pub(super) struct Built<'a> {
     pub(super) spec: &'a BuildSpec,
     pub(super) platform: TargetPlatform,
     pub(super) base: Option<&'a Base>,
-    pub(super) content: &'a mut Content,
+    pub(super) draft: &'a mut Draft,
     pub(super) config: &'a ContainerConfig,
 }
 
@@ -41,38 +41,39 @@ pub(super) fn prebuilt(
     name: &str,
     file: &Path,
     platform: TargetPlatform,
+    place: Option<Place>,
     allow: &BTreeSet<CheckId>,
-) -> Option<Finding> {
+) -> Option<Diagnostic> {
     let error = check_program(name, file, platform).err()?;
     let check = error.check();
     if allow.contains(&check) {
         return None;
     }
-    let finding = Finding::unfit(check, name, error.to_string());
-    let finding = match std::error::Error::source(&error) {
-        Some(cause) => finding.note(cause.to_string()),
-        None => finding,
+    let message = match std::error::Error::source(&error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     };
-    Some(finding.hint(match error {
+    let hint = match error {
         CheckError::Unfit { .. } => {
             "name each platform's own file (`prebuilt/${platform.arch}/…`), build it for the platform, or leave the \
              platform out"
         }
         _ => "name a finished Linux program, add other files under `files`, or build it again",
-    }))
+    };
+    Some(Diagnostic::error(check.name(), message, place).hint(hint))
 }
 
 /// Runs all checks over an image; warnings are told, errors end the build.
 pub(super) fn check(shared: &Shared, built: Built<'_>, allow: &BTreeSet<CheckId>) -> Result<(), BuildError> {
-    let Built { spec, platform, base, content, config } = built;
+    let Built { spec, platform, base, draft, config } = built;
     let piece = shared.work.start(Phase::Check, Some(platform), "programs".to_owned(), None);
-    note_facts(content)?;
+    note_facts(draft)?;
     let origins = spec.binaries.iter().map(|binary| origin(&binary.value));
-    let programs: BTreeMap<ImagePath, Origin> = content.programs.iter().cloned().zip(origins).collect();
+    let programs: BTreeMap<ImagePath, Origin> = draft.programs.iter().cloned().zip(origins).collect();
     let own = base.and_then(|base| Some((base, base.platforms.get(&platform)?)));
     let image = Image {
         platform,
-        tree: &content.tree,
+        tree: &draft.tree,
         config,
         base: own.filter(|(_, own)| !own.manifest.layers.is_empty()).map(|(base, own)| {
             let name = base.shown.split('@').next().unwrap_or_default();
@@ -106,31 +107,31 @@ fn origin(binary: &BinarySpec) -> Origin {
 }
 
 /// Notes in the tree what the new files are, as far as they can be started or loaded.
-fn note_facts(content: &mut Content) -> Result<(), BuildError> {
+fn note_facts(draft: &mut Draft) -> Result<(), BuildError> {
     let mut found = Vec::new();
-    for entry in content.entries() {
+    for entry in draft.entries() {
         let EntryKind::File(bytes) = &entry.kind else { continue };
         if !is_of_interest(entry) {
             continue;
         }
         let facts = match bytes {
-            Bytes::Bytes(bytes) => {
+            Content::Bytes(bytes) => {
                 let (start, mut rest) = bytes.split_at(bytes.len().min(START as usize));
                 FileFacts::read(start, bytes.len() as u64, entry.mode, &mut rest)?
             }
-            Bytes::File { path, size } => {
+            Content::File { path, size } => {
                 let mut file = fs_err::File::open(path)?;
                 let mut start = Vec::new();
                 std::io::Read::by_ref(&mut file).take(START).read_to_end(&mut start)?;
                 FileFacts::of_file(&start, *size, entry.mode, file.file())?
             }
         };
-        let value = facts.map(|facts| serde_json::to_value(facts)).transpose();
+        let value = facts.map(serde_json::to_value).transpose();
         let value = value.map_err(|error| BuildError::Internal(error.to_string()))?;
         found.extend(value.map(|value| (entry.path.clone(), value)));
     }
     for (path, value) in found {
-        content.tree.note(&path, value);
+        draft.tree.note(&path, value);
     }
     Ok(())
 }

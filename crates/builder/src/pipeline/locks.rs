@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use oci_layout::Cache;
+use oci_layout::document::ImageManifest;
 use registry_client::Reference;
 
 use super::{Shared, blocking};
@@ -43,10 +44,10 @@ pub(super) fn check_formats(shared: &Shared) {
 }
 
 /// Insists on the compilers that the locks note.
-pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[BuildSpec]) -> Result<(), BuildError> {
+pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[Arc<BuildSpec>]) -> Result<(), BuildError> {
     for (path, lock) in shared.book.locks() {
-        let here = |spec: &&BuildSpec| crate::lock::book::path_in(crate::image_context(spec)) == path;
-        let specs: Vec<BuildSpec> = specs.iter().filter(here).cloned().collect();
+        let here = |spec: &&Arc<BuildSpec>| crate::lock::book::path_in(crate::image_context(spec)) == path;
+        let specs: Vec<BuildSpec> = specs.iter().filter(here).map(|spec| BuildSpec::clone(spec)).collect();
         let shared = Arc::clone(shared);
         let found = blocking(move || Ok(of_programs(&specs, &shared.env, &shared.children)?)).await?;
         if found.iter().any(|(name, versions)| lock.compilers.get(name) != Some(versions)) {
@@ -82,6 +83,30 @@ pub(super) async fn resolve(
     let base = base::resolve(shown, name, source, fetched.descriptor, &fetched.bytes, platforms, cache).await?;
     say(shared, directory, shared.book.add(directory, reference, &base)?);
     Ok(base)
+}
+
+/// Whether a base of a registry can be resolved without asking for anything: the lock has it, and
+/// the cache its documents and the facts of its layers.
+pub(super) fn is_at_hand(
+    shared: &Shared,
+    spec: &BuildSpec,
+    reference: &Reference,
+    platforms: &[TargetPlatform],
+) -> bool {
+    let (Some(cache), Some(locked)) =
+        (shared.cache.as_deref(), shared.book.base(crate::image_context(spec), reference))
+    else {
+        return false;
+    };
+    platforms.iter().all(|platform| {
+        let Some(own) = locked.platforms.get(platform) else { return false };
+        let manifest = cache.read_blob(&own.manifest.descriptor(), oci_layout::document::MAX_DOCUMENT);
+        let Some(manifest) = manifest.and_then(|bytes| oci_layout::json::parse::<ImageManifest>(&bytes).ok()) else {
+            return false;
+        };
+        cache.blob(&manifest.config).is_some()
+            && manifest.layers.iter().all(|layer| cache.facts(&layer.digest).is_some())
+    })
 }
 
 /// The base `static` is used.

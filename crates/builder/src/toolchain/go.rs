@@ -17,7 +17,7 @@ use super::request::{CompileRequest, GoProgram, Linkage, Program};
 use super::unit::GoUnit;
 use super::{Compiled, ToolContext, c_compiler, cgo, hints};
 use crate::event::Event;
-use crate::process::{Command, Environment};
+use crate::process::{Command, Environment, ProcessError};
 use crate::target::TargetPlatform;
 
 /// The units of all Go programs.
@@ -175,18 +175,29 @@ fn output(
     work_dir.join("go").join(Digest::of(text.as_bytes()).short()).join(name)
 }
 
-/// Runs go.
-pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
-    if let Some(directory) = unit.output.parent() {
-        fs_err::create_dir_all(directory)?;
-    }
-    let command = Command::new(&unit.go, &unit.directory, unit.environment.clone())
+/// The command that builds a unit.
+pub(super) fn command(unit: &GoUnit, context: &ToolContext<'_>) -> Command {
+    Command::new(&unit.go, &unit.directory, unit.environment.clone())
         .arg("build")
         .args(["-p".to_owned(), context.jobs.to_string()])
         .args(&unit.arguments)
         .arg("-o")
         .arg(&unit.output)
-        .arg(".");
+        .arg(".")
+}
+
+/// What go says of itself, such as `go1.26.0`.
+pub fn version(unit: &GoUnit, context: &ToolContext<'_>) -> Result<String, ProcessError> {
+    let ask = Command::new(&unit.go, &unit.directory, unit.environment.clone()).args(["env", "GOVERSION"]);
+    Ok(String::from_utf8_lossy(&context.children.capture(&ask)?.stdout).trim().to_owned())
+}
+
+/// Runs go.
+pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
+    if let Some(directory) = unit.output.parent() {
+        fs_err::create_dir_all(directory)?;
+    }
+    let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
     let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
     let output = context.children.run(&command, &mut on_line)?;

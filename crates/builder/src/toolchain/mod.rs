@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
 pub use error::{CompileError, ProgramError, SurveyError};
+pub use go::version as go_version;
 pub use missing::{Mend, Missing, MissingReport};
 pub use overview::{Ability, Overview, PlatformOverview, overview};
 pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};

@@ -1,5 +1,7 @@
-//! What can be typed.
+//! What can be typed. docs/commands.md is made from it.
 
+mod build;
+mod build_files;
 mod cache;
 mod check;
 mod check_image;
@@ -11,13 +13,10 @@ mod platforms;
 mod transfer;
 mod verify;
 
-use std::path::PathBuf;
-
-use builder::check::CheckId;
-use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use registry_client::{Repository, Tag};
 
+pub(crate) use build::Build;
+pub(crate) use build_files::BuildFiles;
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
 pub(crate) use check_image::CheckImage;
@@ -41,8 +40,11 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
-    #[command(after_help = BUILD_EXAMPLES)]
+    #[command(after_help = build::EXAMPLES)]
     Build(Box<Build>),
+    /// Check build files, short of compiling; or that an image can start
+    #[command(after_help = check::EXAMPLES)]
+    Check(Box<Check>),
     /// Copy an image between registries, OCI layouts and archives, byte for byte
     #[command(after_help = transfer::COPY_EXAMPLES)]
     Copy(Copy),
@@ -66,9 +68,6 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials of a registry
     Logout(Logout),
-    /// Check that an image can start on each of its platforms
-    #[command(after_help = check::EXAMPLES)]
-    Check(Check),
     /// Check that everything in an image is what it says
     #[command(after_help = verify::EXAMPLES)]
     Verify(Verify),
@@ -84,68 +83,9 @@ pub(crate) enum Command {
     },
 }
 
-const BUILD_EXAMPLES: &str = "Examples:
-  mab build                             build.yaml here, into the OCI layout ./oci
-  mab build --push                      to the repository that the build file names
-  mab build --platform linux/arm64      one platform only
-  mab build -o oci:out --tag v1         another layout, another tag
-  mab build -o oci-archive:app.tar      all platforms in one file
-
-Standard output has the result alone: the image's reference by digest.";
-
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
   mab inspect registry.example.com/team/app:v1 --json";
-
-#[derive(Args, Debug, Default)]
-pub(crate) struct Build {
-    /// Build file; `build.yaml` or `build.yml` by default. Several build several images
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Platforms in place of the build file's, such as linux/amd64,linux/arm/v7
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
-    pub(crate) platforms: Vec<TargetPlatform>,
-    /// Tags in place of the build file's
-    #[arg(short, long = "tag", value_name = "TAG", value_delimiter = ',')]
-    pub(crate) tags: Vec<Tag>,
-    /// Repository in place of the build file's
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(crate) image: Option<Repository>,
-    /// Push to the image's repository
-    #[arg(long)]
-    pub(crate) push: bool,
-    /// Where to write: oci:DIR, oci-archive:FILE or docker-archive:FILE. Can be given several times.
-    /// By default `oci` beside the build file, unless --push is given
-    #[arg(short, long = "output", value_name = "oci:DIR", value_parser = output::destination)]
-    pub(crate) outputs: Vec<Destination>,
-    /// Set a value of the build file, such as config.env.MODE=test
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Let settings through that run programs of their own
-    #[arg(long)]
-    pub(crate) allow_exec: bool,
-    /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
-    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
-    pub(crate) allow: Vec<CheckId>,
-    /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
-    #[arg(long)]
-    pub(crate) locked: bool,
-    /// The compilers must be those that mab.lock notes
-    #[arg(long)]
-    pub(crate) locked_compilers: bool,
-    /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Jobs at once; all processors by default
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<std::num::NonZeroUsize>,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = Progress::Auto)]
-    pub(crate) progress: Progress,
-    /// Say more
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-}
 
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {

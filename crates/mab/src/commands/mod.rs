@@ -1,6 +1,7 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod build_files;
 mod cache;
 mod check;
 mod index;
@@ -21,6 +22,7 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Check(check) => check::run(&check),
         Command::Copy(copy) => transfer::copy(&copy),
         Command::Push(push) => transfer::push(&push),
         Command::Index(index) => index::run(&index),
@@ -29,7 +31,6 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
-        Command::Check(check) => check::run(&check),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

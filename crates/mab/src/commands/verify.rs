@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Verify) -> u8 {
     let session = Session::new();
     let (image, findings) = match &arguments.image {
         Subject::Layout(directory) => (format!("oci:{}", directory.display()), layout(directory, &session)),
-        Subject::Archive(file) => (file.display().to_string(), archive(file, &session)),
+        Subject::Archive(file) => (file.display().to_string(), archive(file)),
         Subject::Registry(reference) => {
             let mut found = Ok(Vec::new());
             session.block_on(async {
@@ -79,12 +79,13 @@ fn layout(directory: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
     }
 }
 
-fn archive(file: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
+fn archive(file: &Path) -> Result<Vec<Finding>, u8> {
     let at = file.display().to_string();
     match Archive::open(file) {
         Ok(archive) => Ok(archive.verify()),
         Err(error @ ArchiveError::Io { .. }) if is_of_the_file(&error) => {
-            Err(session.fail(&error, &[format!("look at {at}")], exit::OUTPUT))
+            text::error_line(&format!("error: {}: {}", text::tame(&at), errors::plain(&error)));
+            Err(exit::OUTPUT)
         }
         Err(error) => Ok(vec![Finding { at, problem: Problem::Layout, message: errors::plain(&error) }]),
     }

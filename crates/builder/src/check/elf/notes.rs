@@ -12,17 +12,23 @@ const GNU_PROPERTY_X86_ISA_1_NEEDED: u32 = 0xc000_8002;
 pub(super) fn x86_level(mut notes: &[u8], align: u64, is_64: bool) -> Option<X86Level> {
     let align = if align == 8 { 8 } else { 4 };
     let mut level = None;
-    while let Some((owner, kind, content, rest)) = note(notes, align) {
-        if owner == b"GNU\0" && kind == NT_GNU_PROPERTY_TYPE_0 {
-            level = level.max(property(content, if is_64 { 8 } else { 4 }));
+    while let Some((note, rest)) = split_note(notes, align) {
+        if note.owner == b"GNU\0" && note.kind == NT_GNU_PROPERTY_TYPE_0 {
+            level = level.max(property(note.content, if is_64 { 8 } else { 4 }));
         }
         notes = rest;
     }
     level
 }
 
-/// Owner, type and content of the first note, and what follows it.
-fn note(notes: &[u8], align: usize) -> Option<(&[u8], u32, &[u8], &[u8])> {
+struct Note<'a> {
+    owner: &'a [u8],
+    kind: u32,
+    content: &'a [u8],
+}
+
+/// The first note, and what follows it.
+fn split_note(notes: &[u8], align: usize) -> Option<(Note<'_>, &[u8])> {
     let word = |at: usize| Some(u32::from_le_bytes(notes.get(at..at + 4)?.try_into().ok()?));
     let (name, size, kind) = (word(0)? as usize, word(4)? as usize, word(8)?);
     let content_at = 12_usize.checked_add(name)?.checked_next_multiple_of(align)?;
@@ -30,7 +36,7 @@ fn note(notes: &[u8], align: usize) -> Option<(&[u8], u32, &[u8], &[u8])> {
     let owner = notes.get(12..12 + name)?;
     let content = notes.get(content_at..end)?;
     let rest = notes.get(end.checked_next_multiple_of(align)?..).unwrap_or_default();
-    Some((owner, kind, content, rest))
+    Some((Note { owner, kind, content }, rest))
 }
 
 fn property(mut list: &[u8], align: usize) -> Option<X86Level> {

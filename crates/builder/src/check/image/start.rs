@@ -73,7 +73,7 @@ pub(super) fn check(image: &Image<'_>, files: &Files<'_>, recorder: &mut Recorde
         Some(Noted::Elf(_) | Noted::Damaged(_)) => {
             recorder.fits(CheckId::Entrypoint, &shown, || format!("it is {path}"));
         }
-        None => recorder.unfit(fail(format!("is neither an ELF program nor a script with `#!` in its first line"))),
+        None => recorder.unfit(fail("is neither an ELF program nor a script with `#!` in its first line".to_owned())),
     }
     started
 }

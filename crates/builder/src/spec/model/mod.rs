@@ -43,6 +43,9 @@ pub struct BuildSpec {
     pub tags: Vec<Placed<Template>>,
     /// Platforms, sorted as in an index, without doubles, never empty.
     pub platforms: Vec<Placed<TargetPlatform>>,
+    /// The platforms of the whole image, whatever `--platform` makes of it this time: those of
+    /// the file, and those above. Sorted, without doubles.
+    pub all_platforms: Vec<TargetPlatform>,
     /// What the image stands on.
     pub base: BaseSpec,
     /// Variables of the environment that templates may read.

@@ -119,7 +119,8 @@ fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<
     Ok(artifacts)
 }
 
-fn command(unit: &RustUnit, context: &ToolContext<'_>) -> Command {
+/// The command that builds a unit.
+pub(in crate::toolchain) fn command(unit: &RustUnit, context: &ToolContext<'_>) -> Command {
     let settings = &unit.settings;
     let mut command = Command::new(&unit.toolchain.cargo, &unit.directory, environment(unit, context))
         .args(["build", "--message-format=json-render-diagnostics", "--profile", &settings.profile, "--target-dir"])

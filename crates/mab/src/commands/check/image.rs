@@ -12,35 +12,35 @@ use oci_layout::Cache;
 use registry_client::tree::Node;
 use serde_json::{Value, json};
 
-use crate::cli::{CheckImage, Progress};
+use crate::cli::{Check, Progress};
 use crate::commands::session::Session;
 use crate::{environment, exit, findings, progress, text};
 
 /// Warnings of one platform that are shown without being asked for.
 const WARNINGS: usize = 10;
 
-pub(super) fn run(image: &Location, arguments: &CheckImage) -> u8 {
+pub(super) fn run(image: &Location, arguments: &Check) -> u8 {
     let session = Session::new();
     session.block_on(go(image, arguments, &session))
 }
 
-async fn go(image: &Location, arguments: &CheckImage, session: &Session) -> u8 {
+async fn go(image: &Location, arguments: &Check, session: &Session) -> u8 {
     let (source, root) = match open(image, session).await {
         Ok(opened) => opened,
         Err(code) => return code,
     };
     // A cache that cannot be had costs time.
     let cache = environment::cache_directory(&session.env).and_then(|root| Cache::open(&root).ok());
-    let allow: BTreeSet<CheckId> = arguments.allow.iter().copied().collect();
+    let allow: BTreeSet<CheckId> = arguments.build_files.allow.iter().copied().collect();
     let shown = image.to_string();
     let request = Request {
         source,
         root: root.descriptor,
         bytes: &root.bytes,
         shown: &shown,
-        platforms: &arguments.platforms,
+        platforms: &arguments.build_files.platforms,
         allow: &allow,
-        detail: if arguments.all { Detail::All } else { Detail::Findings },
+        detail: if arguments.image.all { Detail::All } else { Detail::Findings },
         jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         cache: cache.as_ref(),
     };
@@ -49,10 +49,10 @@ async fn go(image: &Location, arguments: &CheckImage, session: &Session) -> u8 {
         Err(error) => return fail(session, shown, error),
     };
     let errors = checked.platforms.iter().any(|(_, report)| report.has_errors());
-    if arguments.json {
+    if arguments.image.json {
         text::result_line(&serde_json::to_string_pretty(&as_json(&shown, &checked)).unwrap_or_default());
     } else {
-        tell(&checked, arguments.all, session);
+        tell(&checked, arguments.image.all, session);
     }
     if checked.platforms.is_empty() {
         text::error_line("error: the image has no platform that can be checked");

@@ -52,6 +52,25 @@ oras   oras.land/oras/cmd/oras                          v1.3.6
 ko     github.com/google/ko                             v0.19.1
 "
 
+# Another registry to test against: distribution's current major version.
+MAB_DISTRIBUTION="github.com/distribution/distribution/v3/cmd/registry v3.0.0"
+
+distribution_make() {
+    GOBIN=$1/bin timeout "$MAB_TOOL_BUILD_TIMEOUT" go install "${MAB_DISTRIBUTION/ /@}" >&2
+}
+distribution_hash() { part_hash distribution_make "$MAB_DISTRIBUTION"; }
+
+# ensure_distribution: builds it; DISTRIBUTION is its program.
+ensure_distribution() {
+    if ! part_find distribution "$(distribution_hash)" >/dev/null; then
+        ensure_go
+        part_make distribution "$(distribution_hash)" \
+            "building distribution ${MAB_DISTRIBUTION##* } with go install into $MAB_TESTBED/distribution" distribution_make
+    fi
+    DISTRIBUTION=$(part_find distribution "$(distribution_hash)")/bin/registry
+    export DISTRIBUTION
+}
+
 peer_names() { awk 'NF { print $1 }' <<<"$MAB_PEERS"; }
 peer_field() { awk -v name="$1" -v field="$2" '$1 == name { print $field }' <<<"$MAB_PEERS"; }
 

@@ -15,6 +15,16 @@ packages_compilers() {
         gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross
 }
 
+# For programs with C++ in them, and build scripts that read C headers.
+packages_cxx() {
+    local host
+    host=$(dpkg --print-architecture)
+    printf '%s\n' g++ libclang-dev pkg-config perl make
+    [[ $host == amd64 ]] || printf '%s\n' g++-x86-64-linux-gnu
+    [[ $host == arm64 ]] || printf '%s\n' g++-aarch64-linux-gnu
+    printf '%s\n' g++-arm-linux-gnueabihf g++-s390x-linux-gnu g++-powerpc64le-linux-gnu
+}
+
 # Registry, runtimes, readers and helpers, for the end-to-end tests and benchmarks.
 packages_tools() {
     printf '%s\n' docker-registry docker.io containerd runc skopeo umoci buildah \
@@ -87,8 +97,21 @@ ensure_packages_compilers() {
     packages_ensure "compilers" "${names[@]}"
 }
 
+ensure_packages_cxx() {
+    local names
+    mapfile -t names < <(packages_cxx)
+    packages_ensure "C++ compilers and libclang" "${names[@]}"
+}
+
 ensure_packages_tools() {
     local names
     mapfile -t names < <(packages_tools)
     packages_ensure "test tools" "${names[@]}"
+}
+
+# Node and npm, for the check of the build file's schema with an editor's own
+# language server. Often installed from elsewhere.
+ensure_node() {
+    ! { have node && have npm; } || return 0
+    (packages_ensure "Node" nodejs npm)
 }

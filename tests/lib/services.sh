@@ -114,10 +114,14 @@ http_answers() { # HOST PORT
 }
 
 # start_registry NAME [--port N] [--user NAME:PASSWORD] [--read-only] [--no-delete]
+#     [--token NAME:PASSWORD] [--tls] [--with PROGRAM]
+# --token: tokens of a server of its own (registry_tokens NAME is its log).
+# --tls: with a certificate of `authority`. --with: another program of the same
+# kind than docker-registry, such as distribution v3.
 # Sets REGISTRY to its address (localhost:PORT). Its requests, one a line, are in
 # registry_log NAME; its files in registry_files NAME.
 start_registry() {
-    local name=$1 port='' user='' delete=true readonly=false
+    local name=$1 port='' user='' delete=true readonly=false token='' tls='' program=docker-registry realm
     shift
     while [[ $# -gt 0 ]]; do
         case $1 in
@@ -125,6 +129,9 @@ start_registry() {
             --user) user=$2; shift ;;
             --read-only) readonly=true ;;
             --no-delete) delete=false ;;
+            --token) token=$2; shift ;;
+            --tls) tls=1 ;;
+            --with) program=$2; shift ;;
             *) printf 'error: start_registry: %s?\n' "$1" >&2; return 2 ;;
         esac
         shift
@@ -136,20 +143,35 @@ start_registry() {
         printf 'error: port %s is taken; a registry for the tests cannot start there\n' "$port" >&2
         return 1
     }
+    if [[ -n $tls ]]; then authority; fi
+    if [[ -n $token ]]; then
+        realm=$(free_port)
+        openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=tokens -days 2 \
+            -keyout "$dir/token.key" -out "$dir/token.crt" 2>/dev/null
+        service_start "tokens-$name" python3 "$MAB_ROOT/tests/lib/token_server.py" \
+            "$realm" "$dir" "${token%%:*}" "${token#*:}"
+        service_wait "tokens-$name" 20 http_answers localhost "$realm" || return 1
+    fi
     {
         printf 'version: 0.1\n'
         printf 'log: {level: info, accesslog: {disabled: false}}\n'
-        printf 'http: {addr: "127.0.0.1:%s", secret: loopback-only}\n' "$port"
+        printf 'http: {addr: "127.0.0.1:%s", secret: loopback-only%s}\n' "$port" \
+            "${tls:+, tls: {certificate: \"$MAB_SERVICES/authority/server.crt\", key: \"$MAB_SERVICES/authority/server.key\"\}}"
         printf 'storage:\n  filesystem: {rootdirectory: "%s"}\n' "$dir/files"
         printf '  delete: {enabled: %s}\n' "$delete"
         printf '  maintenance: {uploadpurging: {enabled: false}, readonly: {enabled: %s}}\n' "$readonly"
         if [[ -n $user ]]; then
             htpasswd -Bbn "${user%%:*}" "${user#*:}" >"$dir/htpasswd"
             printf 'auth: {htpasswd: {realm: tests, path: "%s"}}\n' "$dir/htpasswd"
+        elif [[ -n $token ]]; then
+            printf 'auth: {token: {realm: "http://127.0.0.1:%s/token", service: tests, issuer: tests, rootcertbundle: "%s"}}\n' \
+                "$realm" "$dir/token.crt"
         fi
     } >"$dir/config.yml"
-    service_start "registry-$name" docker-registry serve "$dir/config.yml"
+    printf '%s\n' "$program" >"$dir/program"
+    service_start "registry-$name" "$program" serve "$dir/config.yml"
     printf '%s\n' "$port" >"$dir/port"
+    # One that speaks TLS answers plain http, too, with an error.
     service_wait "registry-$name" 20 http_answers localhost "$port" || return 1
     # shellcheck disable=SC2034  # the caller's
     REGISTRY=localhost:$port
@@ -157,15 +179,43 @@ start_registry() {
 stop_registry() { service_stop "registry-$1"; }
 # Starts a stopped registry again, with the same files and port.
 restart_registry() {
-    local dir=$MAB_SERVICES/registry-$1 port
+    local dir=$MAB_SERVICES/registry-$1 port program
     service_stop "registry-$1"
     read -r port <"$dir/port"
-    service_start "registry-$1" docker-registry serve "$dir/config.yml"
+    read -r program <"$dir/program"
+    service_start "registry-$1" "$program" serve "$dir/config.yml"
     service_wait "registry-$1" 20 http_answers localhost "$port"
 }
 # One line a request, in the common log format: method, path, status, bytes sent.
 registry_log() { printf '%s\n' "$MAB_SERVICES/registry-$1.out"; }
 registry_files() { printf '%s\n' "$MAB_SERVICES/registry-$1/files"; }
+
+# The requests to a registry's token server, one a line.
+registry_tokens() { printf '%s\n' "$MAB_SERVICES/tokens-$1.out"; }
+
+# authority: an authority of the tests' own with a certificate for localhost, made
+# once: $MAB_SERVICES/authority/{ca,server}.{crt,key}.
+authority() {
+    local dir=$MAB_SERVICES/authority
+    [[ ! -e $dir/server.crt ]] || return 0
+    mkdir -p "$dir"
+    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -days 2 \
+        -keyout "$dir/ca.key" -out "$dir/ca.crt" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.csr" 2>/dev/null
+    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' >"$dir/extensions"
+    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+        -extfile "$dir/extensions" -out "$dir/server.crt" 2>/dev/null
+}
+
+# start_memory_registry NAME: go-containerregistry's, in memory. Sets REGISTRY.
+start_memory_registry() {
+    local port
+    port=$(free_port)
+    service_start "registry-$1" crane registry serve --address "127.0.0.1:$port"
+    service_wait "registry-$1" 20 http_answers localhost "$port" || return 1
+    # shellcheck disable=SC2034  # the caller's
+    REGISTRY=localhost:$port
+}
 
 # start_docker: a Docker daemon of its own; sets and exports DOCKER_HOST, so that
 # `docker` talks to it. Sets DOCKER_STORAGE to the storage driver that works here.
@@ -261,7 +311,7 @@ push_base() {
 fresh_home() {
     TEST_HOME=$(mktemp -d "$MAB_RUN/home.XXXXXX")
     chmod 700 "$TEST_HOME"
-    ! is_root || chown 65534:65534 "$TEST_HOME"
+    as_users "$TEST_HOME"
 }
 
 # as_user [NAME=VALUE]… COMMAND…: as a user without privileges (uid and gid 65534
@@ -294,19 +344,22 @@ user_dir() {
     local dir
     dir=$(mktemp -d "$MAB_RUN/work.XXXXXX")
     chmod 755 "$dir"
-    ! is_root || chown 65534:65534 "$dir"
+    as_users "$dir"
     printf '%s\n' "$dir"
 }
+
+# as_users PATH…: gives files and trees to as_user.
+as_users() { ! is_root || chown -R 65534:65534 "$@"; }
 
 # user_copy SOURCE DESTINATION: a copy of a file or tree, without build results,
 # that as_user owns.
 user_copy() {
     mkdir -p "$2"
     if [[ -d $1 ]]; then
-        tar -C "$1" --exclude=./target --exclude=./oci -cf - . | tar -C "$2" -xf -
+        tar -C "$1" --exclude=target --exclude=oci -cf - . | tar -C "$2" -xf -
     else
         cp "$1" "$2/"
     fi
     chmod -R u+rwX,go+rX "$2"
-    ! is_root || chown -R 65534:65534 "$2"
+    as_users "$2"
 }

@@ -9,16 +9,24 @@
 
 pub mod base;
 pub mod build;
+pub mod bundle;
 pub mod check;
 pub mod error;
 pub mod event;
 pub mod facts;
 pub mod image;
+pub mod index;
+pub mod lock;
+pub mod offline;
 mod pipeline;
+pub mod plan;
 pub mod process;
+pub mod result;
 pub mod spec;
 pub mod target;
 pub mod toolchain;
+pub mod transfer;
+mod work;
 
 /// The directory that a build file's relative paths start from.
 pub(crate) use image::context as image_context;

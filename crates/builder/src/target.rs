@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_layout::Platform;
+use serde::{Deserialize, Serialize};
 
 /// The C library that a program is linked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +18,8 @@ pub enum Libc {
 }
 
 /// How floating-point arguments are passed on 32-bit ARM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FloatAbi {
     /// In floating-point registers (`gnueabihf`).
     Hard,
@@ -259,6 +261,22 @@ impl TargetPlatform {
         }
     }
 
+    /// What prefixes compilers for musl have, without `-gcc`: the Rust target's own name, and the
+    /// shorter ones of other people's builds.
+    pub fn musl_prefixes(self) -> Vec<String> {
+        let Some(target) = self.0.rust_musl else { return Vec::new() };
+        let machine = target.split('-').next().unwrap_or_default();
+        let abi = target.rsplit('-').next().unwrap_or_default();
+        let shorter = match (self.0.platform, machine) {
+            ("linux/arm/v7", _) => &["armv7l", "arm"][..],
+            ("linux/arm/v6", _) => &["armv6", "arm"],
+            ("linux/arm/v5", _) => &["armv5l", "arm"],
+            (_, "riscv64gc") => &["riscv64"],
+            _ => &[],
+        };
+        [machine].iter().chain(shorter).map(|machine| format!("{machine}-linux-{abi}")).collect()
+    }
+
     fn position(self) -> usize {
         TARGETS.iter().position(|row| std::ptr::eq(row, self.0)).unwrap_or(TARGETS.len())
     }
@@ -314,6 +332,19 @@ fn known() -> String {
     TARGETS.iter().map(|row| row.platform).collect::<Vec<_>>().join(", ")
 }
 
+impl serde::Serialize for TargetPlatform {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TargetPlatform {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for TargetPlatform {
     type Err = ParseTargetError;
 
@@ -363,6 +394,17 @@ mod tests {
             std::fs::write(path, page()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), page());
+    }
+
+    #[test]
+    fn compilers_for_musl_have_several_names() {
+        let check = |platform: &str, expected: &[&str]| {
+            assert_eq!(platform.parse::<TargetPlatform>().unwrap().musl_prefixes(), expected);
+        };
+        check("linux/amd64/v3", &["x86_64-linux-musl"]);
+        check("linux/arm/v7", &["armv7-linux-musleabihf", "armv7l-linux-musleabihf", "arm-linux-musleabihf"]);
+        check("linux/riscv64", &["riscv64gc-linux-musl", "riscv64-linux-musl"]);
+        check("linux/mips64le", &[]);
     }
 
     #[test]

@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 
 use builder::process::Environment;
 use registry_client::config::Config;
-use registry_client::credentials::Locations;
+use registry_client::credentials::{Helpers, Locations};
 use registry_client::mirrors::Mirrors;
 use registry_client::proxy::{NoProxy, Proxies, ProxyUrl};
 use registry_client::{Credentials, Secret};
+
+use crate::diagnostics::Look;
 
 /// The process's environment.
 pub(crate) fn of_process() -> Environment {
     Environment::new(std::env::vars_os())
 }
 
-/// Settings of the registry client, and what about them deserves a warning.
-pub(crate) fn registries(env: &Environment) -> Result<(Config, Vec<String>), registry_client::Error> {
+/// The files of credentials.
+pub(crate) fn credential_locations(env: &Environment) -> Locations {
     let path = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let locations = Locations {
+    Locations {
         docker_auth_config: env.text("DOCKER_AUTH_CONFIG").map(|text| Secret::from(text.to_owned())),
         registry_auth_file: path("REGISTRY_AUTH_FILE"),
         docker_config: path("DOCKER_CONFIG"),
@@ -25,14 +27,26 @@ pub(crate) fn registries(env: &Environment) -> Result<(Config, Vec<String>), reg
         xdg_config_home: path("XDG_CONFIG_HOME"),
         home: env.home(),
         user: Some(rustix::process::getuid().as_raw()),
-    };
+    }
+}
+
+/// Where credential helpers are looked for.
+pub(crate) fn helpers(env: &Environment) -> Helpers {
+    let directories = env.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    Helpers { directories, ..Helpers::default() }
+}
+
+/// Settings of the registry client, and what about them deserves a warning.
+pub(crate) fn registries(env: &Environment) -> Result<(Config, Vec<String>), registry_client::Error> {
+    let path = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let locations = credential_locations(env);
     let (files, problems) = locations.load();
     let warnings = problems.iter().map(|problem| crate::errors::plain(problem)).collect();
     let configuration = path("XDG_CONFIG_HOME").or_else(|| Some(env.home()?.join(".config")));
     let mut certs_d = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
     certs_d.extend(configuration.as_ref().map(|directory| directory.join("containers/certs.d")));
     let mut config = Config {
-        credentials: Credentials { files, ..Credentials::default() },
+        credentials: Credentials { files, helpers: helpers(env), ..Credentials::default() },
         certs_d,
         mirrors: mirrors(env, configuration.as_deref())?,
         proxies: proxies(env)?,
@@ -80,9 +94,25 @@ pub(crate) fn cache_directory(env: &Environment) -> Option<PathBuf> {
     Some(xdg.or_else(|| Some(env.home()?.join(".cache")))?.join("mab"))
 }
 
+/// The bundles that are named, else those of `MAB_BUNDLE`, separated by colons.
+pub(crate) fn bundles(named: &[PathBuf], env: &Environment) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let list = env.get("MAB_BUNDLE").map(std::env::split_paths).into_iter().flatten();
+    list.filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
 /// Columns of the terminal on standard error, 80 where it is none or does not say.
 pub(crate) fn width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).clamp(20, 200)
+}
+
+/// How results look on standard output: lines are broken for terminals alone.
+pub(crate) fn output_look() -> Look {
+    let out = std::io::stdout();
+    let width = rustix::termios::tcgetwinsize(&out).map_or(usize::MAX, |size| usize::from(size.ws_col).max(20));
+    Look { width, colour: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never }
 }
 
 /// Whether standard error shows colours.

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
+pub(crate) use builder::event::size;
+
 /// A line on standard error.
 pub(crate) fn error_line(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
@@ -30,6 +32,12 @@ pub(crate) fn lost_result() -> Option<&'static io::Error> {
     LOST.get()
 }
 
+/// A document on standard output, byte for byte.
+pub(crate) fn result_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
 /// The text with its control characters made visible; line ends and tabs stay.
 pub(crate) fn tame(text: &str) -> String {
     let mut tamed = String::with_capacity(text.len());
@@ -41,16 +49,6 @@ pub(crate) fn tame(text: &str) -> String {
         }
     }
     tamed
-}
-
-/// A number of bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
 }
 
 /// Rows with their cells under each other, two blanks between; control characters are tamed.

@@ -64,6 +64,14 @@ impl Descriptor {
         Self::new(media_type, Digest::of(content), content.len() as u64)
     }
 
+    /// Whether the content may stay where its `urls` say: a layer that may not be distributed
+    /// (image-spec, layer.md, "Non-Distributable Layers"). It need not be there, and nobody here
+    /// fetches it from elsewhere (row I21).
+    pub fn stays_elsewhere(&self) -> bool {
+        let kind = self.media_type.as_str();
+        !self.urls.is_empty() && (kind.contains(".nondistributable.") || kind.contains(".foreign."))
+    }
+
     /// The same with `platform`.
     #[must_use]
     pub fn with_platform(mut self, platform: Platform) -> Self {

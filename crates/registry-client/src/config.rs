@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
+pub use url::Url;
 
 use crate::credentials::Credentials;
 use crate::mirrors::Mirrors;

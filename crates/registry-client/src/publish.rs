@@ -40,6 +40,8 @@ pub struct Published {
     pub mounted: usize,
     /// Blobs that were sent.
     pub uploaded: usize,
+    /// Bytes of those.
+    pub bytes: u64,
     /// Manifests that were sent.
     pub manifests: usize,
     /// Tags that were set.
@@ -113,16 +115,29 @@ impl Publishing {
         progress: BlobProgress<'_>,
     ) -> Result<Published, Error> {
         let Some(root) = manifests.last() else { return Ok(self.published()) };
+        let stale = self.tags_to_set(tags, &root.descriptor.digest).await?;
+        if !stale.is_empty() || tags.is_empty() {
+            self.store(manifests, progress).await?;
+            self.set_tags(root, &stale, progress).await?;
+        }
+        Ok(self.published())
+    }
+
+    /// Those of `tags` that do not name `digest` yet.
+    pub async fn tags_to_set(&self, tags: &[Tag], digest: &Digest) -> Result<Vec<Tag>, Error> {
         let mut stale = Vec::new();
         for tag in tags {
             let named = self.look(&tag.clone().into()).await?;
-            if named.is_none_or(|named| named.digest != root.descriptor.digest) {
-                stale.push(tag);
+            if named.is_none_or(|named| named.digest != *digest) {
+                stale.push(tag.clone());
             }
         }
-        if stale.is_empty() && !tags.is_empty() {
-            return Ok(self.published());
-        }
+        Ok(stale)
+    }
+
+    /// Stores those of `manifests` that are not there, with their blobs, children before parents;
+    /// no tag names them yet.
+    pub async fn store(&self, manifests: &[Publication], progress: BlobProgress<'_>) -> Result<(), Error> {
         // Futures that are made before they are buffered: a closure inside the stream would keep the
         // whole from being a task of its own (rust-lang/rust#102211).
         let looks: Vec<_> = manifests.iter().map(|manifest| self.is_missing(manifest)).collect();
@@ -141,18 +156,24 @@ impl Publishing {
         for manifest in parents {
             self.put_by_digest(manifest, progress).await?;
         }
-        for tag in stale {
+        Ok(())
+    }
+
+    /// Lets `tags` name `root`, which is there.
+    pub async fn set_tags(&self, root: &Publication, tags: &[Tag], progress: BlobProgress<'_>) -> Result<(), Error> {
+        for tag in tags {
             self.put_with_blobs(root, &tag.clone().into(), progress).await?;
             self.state().published.tags += 1;
         }
-        Ok(self.published())
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn published(&self) -> Published {
+    /// What was done so far.
+    pub fn published(&self) -> Published {
         self.state().published
     }
 
@@ -195,7 +216,10 @@ impl Publishing {
             match pushed {
                 Pushed::Existed => published.existed += 1,
                 Pushed::Mounted => published.mounted += 1,
-                Pushed::Uploaded => published.uploaded += 1,
+                Pushed::Uploaded => {
+                    published.uploaded += 1;
+                    published.bytes = published.bytes.saturating_add(blob.descriptor().size);
+                }
             }
             Ok(())
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use oci_layout::digest::Verifier;
 use oci_layout::{BlobSource, Descriptor};
 
 use crate::error::Error;
@@ -36,12 +37,19 @@ pub trait UploadSource: Send + Sync {
 #[derive(Clone)]
 pub struct LocalSource {
     blob: Arc<dyn BlobSource>,
+    verified: bool,
 }
 
 impl LocalSource {
-    /// Sends `blob`.
+    /// Sends `blob`, which was made here and not long ago.
     pub fn new(blob: Arc<dyn BlobSource>) -> Self {
-        Self { blob }
+        Self { blob, verified: false }
+    }
+
+    /// Sends `blob` and compares it with its digest on the way: damage on this machine's disk is
+    /// told as such, and the upload is never closed.
+    pub fn verified(blob: Arc<dyn BlobSource>) -> Self {
+        Self { blob, verified: true }
     }
 }
 
@@ -53,7 +61,9 @@ impl UploadSource for LocalSource {
     fn open(&self, offset: u64) -> BoxFuture<'_, Result<ByteStream, Error>> {
         let blob = Arc::clone(&self.blob);
         async move {
-            let digest = blob.descriptor().digest;
+            let (digest, size) = (blob.descriptor().digest, blob.descriptor().size);
+            // A part says nothing about the whole, which was read before.
+            let mut verifier = (self.verified && offset == 0).then(|| Verifier::new(digest, size));
             let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<Bytes, Error>>(AHEAD);
             tokio::task::spawn_blocking(move || {
                 let failed = |source| Error::Source { digest, source };
@@ -66,15 +76,15 @@ impl UploadSource for LocalSource {
                 };
                 loop {
                     let mut piece = Vec::with_capacity(PIECE);
-                    match (&mut reader).take(PIECE as u64).read_to_end(&mut piece) {
-                        Ok(0) => return,
-                        Ok(_) if sender.blocking_send(Ok(piece.into())).is_ok() => {}
-                        // Nobody wants it any more.
-                        Ok(_) => return,
-                        Err(error) => {
-                            let _ = sender.blocking_send(Err(failed(error)));
-                            return;
-                        }
+                    let outcome = match (&mut reader).take(PIECE as u64).read_to_end(&mut piece) {
+                        Ok(_) => check(&mut verifier, &piece, size),
+                        Err(error) => Err(error),
+                    };
+                    let ends = piece.is_empty() || outcome.is_err();
+                    let message = outcome.map(|()| Bytes::from(piece)).map_err(failed);
+                    // Nobody may want it any more.
+                    if sender.blocking_send(message).is_err() || ends {
+                        return;
                     }
                 }
             });
@@ -83,6 +93,18 @@ impl UploadSource for LocalSource {
         }
         .boxed()
     }
+}
+
+/// Takes a piece into account; an empty one is the end. The last piece is passed on only when all
+/// of the content proves right.
+fn check(verifier: &mut Option<Verifier>, piece: &[u8], size: u64) -> std::io::Result<()> {
+    let Some(mut current) = verifier.take() else { return Ok(()) };
+    current.update(piece).map_err(std::io::Error::other)?;
+    if piece.is_empty() || current.seen() == size {
+        return current.finish().map_err(std::io::Error::other);
+    }
+    *verifier = Some(current);
+    Ok(())
 }
 
 /// A blob in another registry, or in another repository of the same: it passes through memory a

@@ -30,27 +30,30 @@ pub struct Node {
 }
 
 impl Node {
-    /// What publishing the document elsewhere takes, its blobs read from `repository` when they are
-    /// sent, or mounted from there where the registry is the same.
-    ///
-    /// Layers that may not be distributed stay where their `urls` say.
-    pub fn publication(&self, client: &Client, repository: &Repository) -> Publication {
-        let blobs: Vec<&Descriptor> = match &self.document {
-            Document::Index(_) => Vec::new(),
+    /// The blobs that go where the document goes: config and layers, and what an index lists beside
+    /// documents. Layers that may not be distributed stay where their `urls` say (row I21).
+    pub fn blobs(&self) -> Vec<&Descriptor> {
+        let all: Vec<&Descriptor> = match &self.document {
+            Document::Index(index) => {
+                let is_document = |entry: &&Descriptor| entry.media_type.is_index() || entry.media_type.is_manifest();
+                index.manifests.iter().filter(|entry| !is_document(entry)).collect()
+            }
             Document::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).collect(),
         };
-        let stays = |blob: &Descriptor| {
-            let kind = blob.media_type.as_str();
-            !blob.urls.is_empty() && (kind.contains(".nondistributable.") || kind.contains(".foreign."))
-        };
-        let source = |blob: &&Descriptor| {
-            let source = RemoteSource::new(client.clone(), repository.clone(), (*blob).clone());
+        all.into_iter().filter(|blob| !blob.stays_elsewhere()).collect()
+    }
+
+    /// What publishing the document elsewhere takes, its blobs read from `repository` when they are
+    /// sent, or mounted from there where the registry is the same.
+    pub fn publication(&self, client: &Client, repository: &Repository) -> Publication {
+        let source = |blob: &Descriptor| {
+            let source = RemoteSource::new(client.clone(), repository.clone(), blob.clone());
             Arc::new(source) as Arc<dyn UploadSource>
         };
         Publication {
             descriptor: self.descriptor.clone(),
             bytes: self.bytes.clone(),
-            blobs: blobs.iter().filter(|blob| !stays(blob)).map(source).collect(),
+            blobs: self.blobs().into_iter().map(source).collect(),
             mount_from: vec![repository.clone()],
         }
     }

@@ -21,6 +21,14 @@ use crate::target::TargetPlatform;
 /// Value of `org.opencontainers.image.base.name` for images on it.
 pub const NAME: &str = "mab/static";
 
+/// Digest of its index: known without making it.
+const DIGEST: &str = "sha256:a130df548a9816912dc14e94ee05e31356f7dd466b754da7bbb66c478071f108";
+
+/// The digest of its index.
+pub fn digest() -> Option<Digest> {
+    DIGEST.parse().ok()
+}
+
 /// The base `static`, for every platform that mab builds for.
 pub struct EmbeddedImage {
     /// The index.
@@ -36,7 +44,7 @@ impl EmbeddedImage {
     pub(crate) fn new(maker: &Arc<LayerMaker>) -> Result<Self, BaseError> {
         let entries = entries().map_err(BaseError::embedded)?;
         let plan = LayerPlan::new(entries, LayerOptions::default()).map_err(BaseError::embedded)?;
-        let layer = Arc::new(maker.make(plan).map_err(BaseError::embedded)?);
+        let layer = maker.make(plan).map_err(BaseError::embedded)?;
         let mut documents = BTreeMap::new();
         let mut manifests = Vec::new();
         for target in TargetPlatform::all() {
@@ -54,12 +62,12 @@ impl EmbeddedImage {
     }
 
     /// A manifest or config, or the index.
-    pub(super) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
+    pub(crate) fn document(&self, digest: &Digest) -> Option<&BytesBlob> {
         if *digest == self.index.descriptor().digest { Some(&self.index) } else { self.documents.get(digest) }
     }
 
     /// Any blob.
-    pub(super) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Arc<dyn BlobSource>> {
         if *digest == self.layer.written.descriptor.digest {
             return Some(Arc::clone(&self.layer) as Arc<dyn BlobSource>);
         }
@@ -145,10 +153,10 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let pool = Arc::new(oci_layout::layer::Pool::new(threads).unwrap());
             let store = oci_layout::BlobStore::new(directory.path());
-            let maker = Arc::new(LayerMaker { pool, cache: None, store, trusted: Default::default() });
+            let maker = Arc::new(LayerMaker::new(pool, None, store, Default::default()));
             let image = EmbeddedImage::new(&maker).unwrap();
-            let digest = image.index.descriptor().digest.to_string();
-            assert_eq!(digest, "sha256:a130df548a9816912dc14e94ee05e31356f7dd466b754da7bbb66c478071f108");
+            assert_eq!(image.index.descriptor().digest.to_string(), DIGEST);
+            assert_eq!(Some(image.index.descriptor().digest), digest());
             let layer = image.layer.written.descriptor.digest;
             assert!(image.blob(&layer).is_some() && image.document(&layer).is_none());
         }

@@ -4,19 +4,20 @@
 
 pub mod embedded;
 pub mod select;
-mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest};
-use oci_layout::layer::{LayerFacts, Tree};
+use oci_layout::layer::{LayerFacts, Limits, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
+use crate::check::elf::ElfInspector;
 use crate::target::TargetPlatform;
+use crate::transfer::SourceError;
 
-pub use source::Source;
+pub use crate::transfer::Source;
 
 /// Largest image config that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -30,6 +31,9 @@ pub enum BaseError {
     /// The layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] oci_layout::archive::ArchiveError),
     /// A blob.
     #[error(transparent)]
     Store(#[from] oci_layout::StoreError),
@@ -101,6 +105,15 @@ pub enum BaseError {
         /// The layer's own.
         found: Digest,
     },
+    /// Something else that it is read from.
+    #[error(transparent)]
+    Source(SourceError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
     /// The built-in base.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -114,6 +127,19 @@ pub enum BaseError {
         /// What there is.
         available: Vec<String>,
     },
+}
+
+impl From<SourceError> for BaseError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Registry(error) => Self::Registry(error),
+            SourceError::Layout(error) => Self::Layout(error),
+            SourceError::Store(error) => Self::Store(error),
+            SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Bundle(error) => Self::Bundle(error),
+            SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
+        }
+    }
 }
 
 impl BaseError {
@@ -130,6 +156,8 @@ pub struct Base {
     pub name: Option<String>,
     /// What the reference resolved to: an index or, for a single-platform base, a manifest.
     pub digest: Digest,
+    /// The same, with type and size.
+    pub root: Descriptor,
     /// Where its blobs are.
     pub source: Arc<Source>,
     /// What each platform stands on.
@@ -140,12 +168,27 @@ pub struct Base {
 pub struct PlatformBase {
     /// Digest of the manifest.
     pub digest: Digest,
+    /// Digest, type and size of the manifest.
+    pub descriptor: Descriptor,
     /// The manifest.
     pub manifest: ImageManifest,
     /// The config.
     pub config: ImageConfig,
     /// Its files.
     pub tree: Tree,
+}
+
+#[cfg(test)]
+impl PlatformBase {
+    /// One that is nothing but its container's config.
+    pub(crate) fn of_config(container: oci_layout::document::ContainerConfig) -> Self {
+        let platform = oci_layout::Platform::new("linux", "amd64", None);
+        let mut config = ImageConfig::new(&platform);
+        config.config = container;
+        let blob = Descriptor::of(oci_layout::media_type::OCI_CONFIG, b"{}");
+        let manifest = ImageManifest::new(blob.clone(), Vec::new(), BTreeMap::new());
+        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Tree::default() }
+    }
 }
 
 /// Finds what `platforms` stand on in `source`, starting from `root`.
@@ -160,35 +203,68 @@ pub async fn resolve(
     platforms: &[TargetPlatform],
     cache: Option<&Cache>,
 ) -> Result<Base, BaseError> {
-    let parsed = Document::parse(bytes, &root.media_type)
-        .map_err(|error| BaseError::Document { digest: root.digest, source: error })?;
-    let loads = platforms.iter().map(|&platform| {
-        let (shown, source, parsed, root) = (&shown, &source, &parsed, &root);
-        async move {
-            let base = match parsed {
-                Document::Index(index) => {
-                    let chosen = from_index(source, index, platform, cache).await?;
-                    let Some(descriptor) = chosen else {
-                        let available = select::available(index);
-                        return Err(BaseError::NoPlatform { base: shown.clone(), platform, available });
-                    };
-                    load(source, &descriptor, None, cache).await?
-                }
-                Document::Manifest(manifest) => {
-                    let base = load(source, root, Some(manifest), cache).await?;
-                    let own = base.config.platform();
-                    if !platform.platform().base_candidates().iter().any(|candidate| own.is_same(candidate)) {
-                        let available = vec![own.normalized().to_string()];
-                        return Err(BaseError::NoPlatform { base: shown.clone(), platform, available });
-                    }
-                    base
-                }
-            };
-            Ok((platform, base))
-        }
+    let found = locate(&shown, &source, &root, bytes, platforms, cache).await?;
+    load_all(shown, name, source, root, found, cache).await
+}
+
+/// Loads what is known already by digest, such as from a lock: the index is not looked at.
+pub async fn load_all(
+    shown: String,
+    name: Option<String>,
+    source: Arc<Source>,
+    root: Descriptor,
+    platforms: BTreeMap<TargetPlatform, Descriptor>,
+    cache: Option<&Cache>,
+) -> Result<Base, BaseError> {
+    let loads = platforms.iter().map(|(&platform, descriptor)| {
+        let source = &source;
+        async move { Ok::<_, BaseError>((platform, load(source, descriptor, cache).await?)) }
     });
     let platforms = try_join_all(loads).await?.into_iter().collect();
-    Ok(Base { shown, name, digest: root.digest, source, platforms })
+    Ok(Base { shown, name, digest: root.digest, root, source, platforms })
+}
+
+/// The manifest that each platform stands on, by what the index (or the only image) in `bytes` says.
+/// No layer is looked at.
+pub async fn locate(
+    shown: &str,
+    source: &Arc<Source>,
+    root: &Descriptor,
+    bytes: &[u8],
+    platforms: &[TargetPlatform],
+    cache: Option<&Cache>,
+) -> Result<BTreeMap<TargetPlatform, Descriptor>, BaseError> {
+    let parsed = Document::parse(bytes, &root.media_type)
+        .map_err(|error| BaseError::Document { digest: root.digest, source: error })?;
+    let own = match &parsed {
+        Document::Manifest(manifest) => Some(config(source, &manifest.config, cache).await?.platform()),
+        Document::Index(_) => None,
+    };
+    let missing = |platform, available| BaseError::NoPlatform { base: shown.to_owned(), platform, available };
+    let finds = platforms.iter().map(|&platform| {
+        let (parsed, own) = (&parsed, &own);
+        async move {
+            let descriptor = match (parsed, own) {
+                (Document::Index(index), _) => from_index(source, index, platform, cache)
+                    .await?
+                    .ok_or_else(|| missing(platform, select::available(index)))?,
+                (_, Some(own)) if platform.platform().base_candidates().iter().any(|it| own.is_same(it)) => {
+                    root.clone()
+                }
+                (_, own) => {
+                    let available = own.iter().map(|own| own.normalized().to_string()).collect();
+                    return Err(missing(platform, available));
+                }
+            };
+            Ok((platform, bare(&descriptor)))
+        }
+    });
+    Ok(try_join_all(finds).await?.into_iter().collect())
+}
+
+/// A descriptor without what an index says beside it.
+fn bare(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(descriptor.media_type.clone(), descriptor.digest, descriptor.size)
 }
 
 /// The entry for `platform`. Entries that do not say their platform are asked for their config.
@@ -240,25 +316,42 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-async fn load(
+pub(crate) async fn load(
     source: &Arc<Source>,
     descriptor: &Descriptor,
-    known: Option<&ImageManifest>,
     cache: Option<&Cache>,
 ) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
-    let manifest = match known {
-        Some(manifest) => manifest.clone(),
-        None => manifest(source, descriptor, cache).await?.0,
-    };
-    let config = config(source, &manifest.config, cache).await?;
+    let (manifest, config) = documents(source, descriptor, cache).await?;
     let diff_ids = &config.rootfs.diff_ids;
-    if diff_ids.len() != manifest.layers.len() {
-        return Err(BaseError::Counts { digest, layers: manifest.layers.len(), diff_ids: diff_ids.len() });
-    }
     let facts = manifest.layers.iter().zip(diff_ids).map(|(layer, diff_id)| facts(source, layer, *diff_id, cache));
     let facts: Vec<LayerFacts> = try_join_all(facts).await?;
-    Ok(PlatformBase { digest, manifest, config, tree: Tree::of(&facts) })
+    Ok(PlatformBase { digest, descriptor: bare(descriptor), manifest, config, tree: Tree::of(&facts) })
+}
+
+/// Manifest and config of one platform; they fit each other.
+pub(crate) async fn documents(
+    source: &Arc<Source>,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<(ImageManifest, ImageConfig), BaseError> {
+    let (manifest, digest) = manifest(source, descriptor, cache).await?;
+    let config = config(source, &manifest.config, cache).await?;
+    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers != diff_ids { Err(BaseError::Counts { digest, layers, diff_ids }) } else { Ok((manifest, config)) }
+}
+
+/// The facts of each layer of one platform, in their order.
+pub(crate) async fn layer_facts(
+    source: &Arc<Source>,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<Vec<(Digest, LayerFacts)>, BaseError> {
+    let (manifest, config) = documents(source, descriptor, cache).await?;
+    let reads = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff_id)| async move {
+        Ok::<_, BaseError>((layer.digest, facts(source, layer, *diff_id, cache).await?))
+    });
+    try_join_all(reads).await
 }
 
 /// The facts of a layer: from the cache, or read once from its verified bytes.
@@ -268,14 +361,19 @@ async fn facts(
     diff_id: Digest,
     cache: Option<&Cache>,
 ) -> Result<LayerFacts, BaseError> {
-    if let Some(facts) = cache.and_then(|cache| cache.facts(&layer.digest)) {
+    let known = cache.and_then(|cache| cache.facts(&layer.digest));
+    if let Some(facts) = known.filter(|facts| facts.inspector == ElfInspector::VERSION) {
         return Ok(facts);
     }
     let digest = layer.digest;
     let Some(compression) = layer.media_type.layer_compression() else {
         return Err(BaseError::LayerType { digest, media_type: layer.media_type.clone() });
     };
-    let (facts, found) = source.scan(layer, compression).await?;
+    let scanned = source.read(layer, move |reader| {
+        LayerFacts::scan_with(reader, compression, &Limits::default(), &mut ElfInspector)
+            .map_err(|source| BaseError::Layer { digest, source })
+    });
+    let (facts, found) = scanned.await?;
     if found != diff_id {
         return Err(BaseError::DiffId { digest, expected: diff_id, found });
     }

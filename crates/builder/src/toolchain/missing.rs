@@ -26,6 +26,13 @@ pub(super) enum Lack {
     ChosenLinker { program: String, origin: String },
     /// A linker is there, its C library is not; whether zig would do.
     CLibrary { linker: String, file: &'static str, zig: bool },
+    /// A linker whose own C library is made for a newer ARM than the platform's; whether zig
+    /// would do.
+    NewerArm { linker: String, version: u32, zig: bool },
+    /// rustup has no toolchain of this name.
+    Toolchain { name: String },
+    /// A toolchain is named, but what is on PATH is not rustup's.
+    NotRustup { name: String, cargo: String },
 }
 
 /// What mends a lack.
@@ -45,6 +52,13 @@ pub enum Mend {
         /// Their names.
         packages: Vec<String>,
     },
+    /// Another command.
+    Command {
+        /// What goes in front: `rustup toolchain install`.
+        command: String,
+        /// What it is applied to.
+        words: Vec<String>,
+    },
     /// No command is known to work here; what can be done in words.
     Advice(String),
 }
@@ -57,6 +71,7 @@ impl fmt::Display for Mend {
             }
             Self::RustupTarget { toolchain: None, triple } => write!(f, "rustup target add {triple}"),
             Self::Packages { install, packages } => write!(f, "{install} {}", packages.join(" ")),
+            Self::Command { command, words } => write!(f, "{command} {}", words.join(" ")),
             Self::Advice(text) => f.write_str(text),
         }
     }
@@ -91,6 +106,7 @@ impl MissingReport {
                     (format!("rustup target add{toolchain}"), vec![triple.clone()])
                 }
                 Mend::Packages { install, packages } => (install.clone(), packages.clone()),
+                Mend::Command { command, words } => (command.clone(), words.clone()),
                 Mend::Advice(_) => continue,
             };
             let known = match joined.iter_mut().position(|(known, _)| *known == command) {
@@ -134,7 +150,16 @@ pub(super) struct Lacks {
 
 impl Lacks {
     pub(super) fn add(&mut self, lack: Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform) {
-        match self.found.iter_mut().find(|(known, of, _)| *known == lack && of.as_ref() == toolchain) {
+        // Of a compiler for hard-float ARM there are two kinds under one name: what brings the one
+        // for ARMv7 does not help ARMv6.
+        let is_armv6 = |platform: TargetPlatform| platform.target().platform == "linux/arm/v6";
+        let same =
+            |platforms: &[TargetPlatform]| platforms.first().copied().is_some_and(is_armv6) == is_armv6(platform);
+        let known = self
+            .found
+            .iter_mut()
+            .find(|(known, of, platforms)| *known == lack && of.as_ref() == toolchain && same(platforms));
+        match known {
             Some((_, _, platforms)) => platforms.push(platform),
             None => self.found.push((lack, toolchain.cloned(), vec![platform])),
         }
@@ -173,11 +198,20 @@ fn describe(lack: &Lack) -> String {
         Lack::Linker { program, .. } => format!("the linker {program} is not on PATH"),
         Lack::Cgo { program, package } => {
             format!(
-                "the C compiler {program} is not on PATH, or has no C library; the Go package {package} has C in it"
+                "the C compiler {program} is not on PATH, or has no C library for it; the Go package {package} has C in it"
             )
         }
         Lack::ChosenLinker { program, origin } => format!("the linker {program}, named by {origin}, is not there"),
         Lack::CLibrary { linker, file, .. } => format!("{linker} has no C library to link with ({file})"),
+        Lack::NewerArm { linker, version, .. } => {
+            format!("{linker} is made for ARMv{version}: what it links does not run on an older processor")
+        }
+        Lack::Toolchain { name } => format!("the Rust toolchain {name} is not installed"),
+        Lack::NotRustup { name, cargo } => {
+            format!(
+                "the toolchain {name} is asked for, but {cargo} is not rustup's, which alone knows toolchains by name"
+            )
+        }
     }
 }
 
@@ -204,6 +238,27 @@ fn mend(lack: &Lack, toolchain: Option<&RustToolchain>, platform: TargetPlatform
                 ))
             }
         },
+        Lack::Toolchain { name } => {
+            Mend::Command { command: "rustup toolchain install".to_owned(), words: vec![name.clone()] }
+        }
+        Lack::NotRustup { .. } => Mend::Advice(
+            "put rustup's cargo first on PATH (https://rustup.rs), or leave `toolchain` out of the build file"
+                .to_owned(),
+        ),
+        // No package has another C library under that name.
+        Lack::NewerArm { zig, .. } => {
+            let install = if *zig { system.zig() } else { None };
+            install.unwrap_or_else(|| {
+                Mend::Advice(match zig {
+                    true => "install zig (`pip install ziglang` in a Python environment), or leave the platform out".to_owned(),
+                    false => format!(
+                        "take musl ({}), name a linker in cargo's configuration (target.{}.linker), or leave the platform out",
+                        row.rust_musl.map(|target| format!("rustup target add {target}")).unwrap_or_default(),
+                        row.rust_gnu
+                    ),
+                })
+            })
+        }
         Lack::NoTarget { .. } => Mend::Advice("take another base, or leave the platform out".to_owned()),
         Lack::ChosenLinker { .. } => Mend::Advice("install it, or correct the setting".to_owned()),
         Lack::Linker { .. } | Lack::CLibrary { .. } | Lack::Cgo { .. } => {
@@ -273,8 +328,10 @@ mod tests {
             "this machine lacks what the build needs:
   for linux/arm64: the linker aarch64-linux-gnu-gcc is not on PATH
     apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-  for linux/arm/v6, linux/arm/v7: the linker arm-linux-gnueabihf-gcc is not on PATH
+  for linux/arm/v7: the linker arm-linux-gnueabihf-gcc is not on PATH
     apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+  for linux/arm/v6: the linker arm-linux-gnueabihf-gcc is not on PATH
+    no package of this system is known for it: install zig (`pip install ziglang` in a Python environment), or name a linker in cargo's configuration (target.arm-unknown-linux-gnueabihf.linker)
   for linux/arm64: Rust's standard library for aarch64-unknown-linux-gnu is not installed
     rustup target add aarch64-unknown-linux-gnu
   for linux/arm/v7: Rust's standard library for armv7-unknown-linux-gnueabihf is not installed

@@ -8,6 +8,7 @@
 mod artifact;
 mod c_compiler;
 mod cgo;
+mod clang;
 mod error;
 mod go;
 mod hints;
@@ -15,6 +16,7 @@ mod missing;
 mod overview;
 mod request;
 mod rust;
+mod script;
 mod survey;
 mod system;
 mod unit;
@@ -25,13 +27,15 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
 pub use error::{CompileError, ProgramError, SurveyError};
+pub use go::version as go_version;
 pub use missing::{Mend, Missing, MissingReport};
 pub use overview::{Ability, Overview, PlatformOverview, overview};
 pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};
 pub use rust::wrapper as rustc_wrapper;
 pub use survey::survey;
-pub use unit::{CompileUnit, GoUnit, RustUnit};
+pub use unit::{CompileUnit, GoUnit, RustTarget, RustUnit};
 
+use crate::bundle::Vendored;
 use crate::event::{Event, Reporter};
 use crate::process::{Children, Environment};
 
@@ -50,6 +54,8 @@ pub struct ToolContext<'a> {
     pub locked: bool,
     /// Nothing is fetched (`--offline`).
     pub offline: bool,
+    /// What comes from bundles.
+    pub vendored: &'a Vendored,
     /// Compilers colour their messages, unless the user's environment says otherwise.
     pub color: bool,
     /// An absolute directory of mab's own for what compilers leave behind; kept between builds.
@@ -75,6 +81,8 @@ impl ToolContext<'_> {
         // A compiler runs in a process group of its own, which may not read from the terminal:
         // a question there would stop it for ever.
         env.set_default("GIT_TERMINAL_PROMPT", "0");
+        // Toolchains that are not there are reported, not fetched behind the user's back.
+        env.set_default("RUSTUP_AUTO_INSTALL", "0");
         if let Some(epoch) = self.source_date_epoch {
             env.set_default("SOURCE_DATE_EPOCH", epoch.to_string());
         }

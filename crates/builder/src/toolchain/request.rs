@@ -92,7 +92,7 @@ impl RustProgram {
             target_cpu: spec.target_cpu.clone(),
             env,
             glibc: spec.glibc.as_ref().map(|glibc| glibc.value),
-            toolchain: None,
+            toolchain: spec.toolchain.clone(),
         }
     }
 }

@@ -113,6 +113,8 @@ impl System {
     /// The packages with a compiler and C library that can link for a target.
     pub(super) fn cross_compiler(&self, target: &Target, native: bool) -> Option<Mend> {
         let packages: Vec<String> = match (self.manager?, native) {
+            // Theirs is made for ARMv7.
+            (Manager::Apt, false) if target.platform == "linux/arm/v6" => return None,
             (Manager::Apt, true) => vec!["gcc".into(), "libc6-dev".into()],
             (Manager::Apt, false) => vec![target.gcc_package.into(), format!("libc6-dev-{}-cross", target.debian)],
             (Manager::Dnf, true) => vec!["gcc".into(), "glibc-devel".into()],

@@ -5,13 +5,9 @@
 //! `zig cc -target …`. They drop what rustc and the `cc` crate say for other linkers and zig
 //! does not know.
 
-use std::ffi::OsStr;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use oci_layout::Digest;
-
+use super::script::{self, quoted};
 use crate::process::Environment;
 use crate::spec::model::GlibcVersion;
 use crate::target::Libc;
@@ -105,40 +101,8 @@ pub(in crate::toolchain) fn tools(
     };
     let simple = |command: &str| format!("{head}exec \"{zig}\" {command} \"$@\"\n");
     let scripts = [("cc", compile("cc")), ("c++", compile("c++")), ("ar", simple("ar")), ("ranlib", simple("ranlib"))];
-    let all: String = scripts.iter().map(|(_, text)| text.as_str()).collect();
-    // The directory's name tells apart what other versions of mab, or of zig, have written.
-    let directory = work_dir.join("tools").join(format!("{triple}-{}", Digest::of(all.as_bytes()).short()));
-    let mut paths = Vec::new();
-    for (name, text) in &scripts {
-        let path = directory.join(name);
-        if !path.exists() {
-            write_script(&directory, &path, text)?;
-        }
-        paths.push(path.to_string_lossy().into_owned());
-    }
-    let [cc, cxx, ar, ranlib]: [String; 4] = paths.try_into().unwrap_or_default();
+    let [cc, cxx, ar, ranlib] = script::write_all(work_dir, triple, scripts)?;
     Ok(Some(Tools { cc, cxx, ar, ranlib }))
-}
-
-fn write_script(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
-    fs_err::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    fs_err::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755))?;
-    // Closed before it is named: a script that is open for writing cannot be started.
-    file.into_temp_path().persist(path).map_err(|error| error.error)
-}
-
-/// As it stands between double quotes in a shell script.
-fn quoted(text: &OsStr) -> String {
-    let mut quoted = String::new();
-    for c in text.to_string_lossy().chars() {
-        if matches!(c, '"' | '\\' | '$' | '`') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted
 }
 
 #[cfg(test)]
@@ -177,7 +141,7 @@ mod tests {
     fn scripts_drop_what_zig_does_not_know_and_keep_blanks() {
         let directory = tempfile::tempdir().unwrap();
         let zig = directory.path().join("bin dir/zig");
-        write_script(zig.parent().unwrap(), &zig, "#!/bin/sh\nprintf '[%s]' \"$@\"\n").unwrap();
+        script::write(zig.parent().unwrap(), &zig, "#!/bin/sh\nprintf '[%s]' \"$@\"\n").unwrap();
         let tools = tools(&zig, "aarch64-unknown-linux-musl", Libc::Musl, None, directory.path()).unwrap().unwrap();
         let ask = |program: &str, arguments: &[&str]| {
             let output = std::process::Command::new(program).args(arguments).output().unwrap();

@@ -122,7 +122,7 @@ fn without_a_c_compiler_c_is_not_left_out_in_silence() {
     let error = machine.survey(std::slice::from_ref(&request)).unwrap_err();
     assert!(
         error.contains(
-            "for linux/riscv64: the C compiler riscv64-linux-gnu-gcc is not on PATH, or has no C library; \
+            "for linux/riscv64: the C compiler riscv64-linux-gnu-gcc is not on PATH, or has no C library for it; \
              the Go package example.com/c has C in it"
         ),
         "{error}"

@@ -1,7 +1,7 @@
 //! Tools in a PATH of the test's own, each in turn not there.
 
 use builder::target::{Libc, TARGETS};
-use builder::toolchain::{Ability, CompileRequest, Linkage, overview};
+use builder::toolchain::{Ability, CompileRequest, CompileUnit, Linkage, Program, RustTarget, overview};
 
 use crate::support::{Machine, go, host, os, rust, script, which};
 
@@ -110,8 +110,8 @@ fn a_static_program_is_helped_with_the_least() {
         request.platform = platform.parse().unwrap();
         request.linkage = Linkage::Static;
         machine.survey(&[request]).map(|units| match &units[0] {
-            builder::toolchain::CompileUnit::Rust(unit) => unit.targets[0].triple.clone(),
-            builder::toolchain::CompileUnit::Go(_) => unreachable!(),
+            CompileUnit::Rust(unit) => unit.targets[0].triple.clone(),
+            CompileUnit::Go(_) => unreachable!(),
         })
     };
     assert_eq!(ask("linux/amd64").unwrap(), "x86_64-unknown-linux-gnu", "there is no musl, but glibc as an archive");
@@ -201,4 +201,125 @@ fn the_overview_says_for_each_platform_what_can_be_built_and_what_would_mend_the
     );
     assert!(of("linux/mips64le").iter().all(|word| !word.contains("rustup target add")), "{:?}", of("linux/mips64le"));
     assert_eq!(overview.platforms.len(), TARGETS.len());
+}
+
+/// Adds a standard library that is nothing but its name.
+fn add_std(machine: &Machine, triple: &str) {
+    let libraries =
+        machine.root.join("toolchains/stable-x86_64-unknown-linux-gnu/lib/rustlib").join(triple).join("lib");
+    fs_err::create_dir_all(&libraries).unwrap();
+    fs_err::write(libraries.join("libstd-0.rlib"), "").unwrap();
+}
+
+/// What links for a platform, and the variables that say so; or the report.
+fn tools_for(machine: &Machine, platform: &str, linkage: Linkage) -> Result<RustTarget, String> {
+    let mut request = rust(&machine.checkout());
+    request.platform = platform.parse().unwrap();
+    request.linkage = linkage;
+    machine.survey(&[request]).map(|units| match &units[0] {
+        CompileUnit::Rust(unit) => unit.targets[0].clone(),
+        CompileUnit::Go(_) => unreachable!(),
+    })
+}
+
+/// Debian's compiler for hard-float ARM is made for ARMv7, and what it links does not run on the
+/// ARMv6 of the first Raspberry Pis.
+#[test]
+fn a_gcc_for_armv7_does_not_link_for_armv6() {
+    let mut machine = machine(&["cargo", "rustc", "rustup", "cc"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    add_std(&machine, "arm-unknown-linux-gnueabihf");
+    add_std(&machine, "armv7-unknown-linux-gnueabihf");
+    let made_for = |version: u32| {
+        let text = format!("case \"$*\" in *-dM*) echo '#define __ARM_ARCH {version}';; *) echo /lib/crt1.o;; esac");
+        script(&machine.root.join("bin/arm-linux-gnueabihf-gcc"), &text);
+    };
+    let dynamic = Linkage::Dynamic(Libc::Gnu);
+    made_for(7);
+    assert_eq!(tools_for(&machine, "linux/arm/v7", dynamic).unwrap().linker, "arm-linux-gnueabihf-gcc");
+    assert_eq!(
+        tools_for(&machine, "linux/arm/v6", dynamic).unwrap_err(),
+        "this machine lacks what the build needs:
+  for linux/arm/v6: arm-linux-gnueabihf-gcc is made for ARMv7: what it links does not run on an older processor
+    install zig (`pip install ziglang` in a Python environment), or leave the platform out"
+    );
+    let error = tools_for(&machine, "linux/arm/v6", Linkage::Static).unwrap_err();
+    assert!(error.ends_with("rustup target add arm-unknown-linux-musleabihf"), "{error}");
+    // As on Raspberry Pi OS.
+    made_for(6);
+    assert_eq!(tools_for(&machine, "linux/arm/v6", dynamic).unwrap().linker, "arm-linux-gnueabihf-gcc");
+    // zig has start files for every version.
+    made_for(7);
+    script(&machine.root.join("bin/zig"), "");
+    assert_eq!(tools_for(&machine, "linux/arm/v6", dynamic).unwrap().linker, "zig");
+}
+
+#[test]
+fn clang_with_lld_links_where_no_gcc_does_and_the_c_library_is_there() {
+    let mut machine = machine(&["cargo", "rustc", "cc", "ld.lld"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    let dynamic = Linkage::Dynamic(Libc::Gnu);
+    script(&machine.root.join("bin/clang"), "echo crt1.o");
+    let error = tools_for(&machine, "linux/arm64", dynamic).unwrap_err();
+    assert!(error.contains("aarch64-linux-gnu-gcc is not on PATH"), "{error}");
+    script(
+        &machine.root.join("bin/clang"),
+        "case $1 in --target=aarch64-linux-gnu) echo /lib/crt1.o;; *) echo x;; esac",
+    );
+    let found = tools_for(&machine, "linux/arm64", dynamic).unwrap();
+    assert_eq!(found.linker, "clang");
+    let value = |name: &str| found.tools.iter().find(|(tool, _)| tool == name).map(|(_, value)| value.clone()).unwrap();
+    let linker = value("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER");
+    assert_eq!(value("CC_aarch64_unknown_linux_gnu"), linker);
+    let text = fs_err::read_to_string(linker).unwrap();
+    assert!(text.contains("/bin/clang\" --target=aarch64-linux-gnu -fuse-ld=lld "), "{text}");
+    // A cross GCC goes before it.
+    script(&machine.root.join("bin/aarch64-linux-gnu-gcc"), "echo /lib/crt1.o");
+    assert_eq!(tools_for(&machine, "linux/arm64", dynamic).unwrap().linker, "aarch64-linux-gnu-gcc");
+}
+
+#[test]
+fn a_gcc_for_musl_brings_its_own_tools_or_those_of_the_cross_gcc() {
+    let mut machine = machine(&["cargo", "rustc", "cc", "arm-linux-musleabihf-gcc", "arm-linux-gnueabihf-ar"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    add_std(&machine, "armv7-unknown-linux-musleabihf");
+    let found = tools_for(&machine, "linux/arm/v7", Linkage::Dynamic(Libc::Musl)).unwrap();
+    assert_eq!(
+        found.tools,
+        [
+            ("CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_LINKER", "arm-linux-musleabihf-gcc"),
+            ("CC_armv7_unknown_linux_musleabihf", "arm-linux-musleabihf-gcc"),
+            ("AR_armv7_unknown_linux_musleabihf", "arm-linux-gnueabihf-ar"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn a_toolchain_by_name_needs_rustup_and_is_not_fetched_in_silence() {
+    let mut machine = machine(&["cargo", "cc", "rustup"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    let mut request = rust(&machine.checkout());
+    if let Program::Rust(program) = &mut request.program {
+        program.toolchain = Some("1.80".to_owned());
+    }
+    let rustc = machine.root.join("bin/rustc");
+    script(
+        &rustc,
+        "[ \"$RUSTUP_AUTO_INSTALL\" = 0 ] || exit 9
+         echo \"error: toolchain '$RUSTUP_TOOLCHAIN-x86_64-unknown-linux-gnu' is not installed\" >&2; exit 1",
+    );
+    assert_eq!(
+        machine.survey(std::slice::from_ref(&request)).unwrap_err(),
+        "this machine lacks what the build needs:
+  for linux/amd64: the Rust toolchain 1.80-x86_64-unknown-linux-gnu is not installed
+    rustup toolchain install 1.80-x86_64-unknown-linux-gnu"
+    );
+    script(&rustc, "case \"$*\" in -vV) echo 'rustc 1.85.0';; *) echo /usr;; esac");
+    assert_eq!(
+        machine.survey(&[request]).unwrap_err(),
+        "this machine lacks what the build needs:
+  for linux/amd64: the toolchain 1.80 is asked for, but ROOT/bin/cargo is not rustup's, which alone knows toolchains by name
+    put rustup's cargo first on PATH (https://rustup.rs), or leave `toolchain` out of the build file"
+    );
 }

@@ -6,8 +6,10 @@
 //! versions and other tools read. Layers stay compressed; all of them look at the bytes.
 
 mod read;
+mod series;
 
 pub use read::{Archive, ArchiveBlob};
+pub use series::{SeriesError, SeriesReader, SeriesWriter};
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -203,6 +205,9 @@ fn reach(
         if depth > MAX_DEPTH {
             return Err(ArchiveError::Depth(descriptor.digest));
         }
+        if descriptor.stays_elsewhere() && is_absent(blobs, &descriptor) {
+            continue;
+        }
         if reached.insert(descriptor.digest, descriptor.clone()).is_some() {
             continue;
         }
@@ -217,6 +222,10 @@ fn reach(
         }
     }
     Ok(reached)
+}
+
+pub(crate) fn is_absent(blobs: &dyn Blobs, descriptor: &Descriptor) -> bool {
+    matches!(blobs.open(descriptor), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 fn layout_files(tar: &mut TarFile<impl Write>, image: &Descriptor, names: &[ImageName]) -> Result<(), ArchiveError> {
@@ -305,9 +314,14 @@ impl<W: Write> TarFile<W> {
         self.pad(descriptor.size)
     }
 
-    fn finish(mut self) -> Result<(), ArchiveError> {
+    fn finish(self) -> Result<(), ArchiveError> {
+        self.end().map(drop)
+    }
+
+    fn end(mut self) -> Result<W, ArchiveError> {
         self.write(&[0; 2 * tar_header::BLOCK])?;
-        self.out.flush().map_err(|source| ArchiveError::Io { action: "write", source })
+        self.out.flush().map_err(|source| ArchiveError::Io { action: "write", source })?;
+        Ok(self.out)
     }
 }
 

@@ -6,8 +6,10 @@
 //! for that moment, and each keeps the other's entries (row C02).
 
 mod reach;
+mod referrers;
 
 pub use reach::{MAX_DEPTH, Reached};
+pub use referrers::{is_fallback_tag, referrers};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -388,9 +390,10 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
     };
     let entries = &index.manifests;
     match selector {
-        Selector::Only => match entries.split_first() {
+        // What refers to an image is there for its sake.
+        Selector::Only => match images(entries).split_first() {
             Some((first, rest)) if rest.iter().all(|entry| entry.digest == first.digest) => {
-                Selected::One(Box::new(first.clone()))
+                Selected::One(Box::new((*first).clone()))
             }
             _ => Selected::Ambiguous,
         },
@@ -403,6 +406,17 @@ pub(crate) fn select<'a>(index: &ImageIndex, selector: Selector<'a>) -> Selected
             found.map_or(Selected::NoDigest(digest), |entry| Selected::One(Box::new(entry)))
         }
     }
+}
+
+/// The entries that are images of their own, rather than referrers of one: those are untagged and say
+/// what kind of artifact they are, or stand under a fallback tag. All where that would leave none.
+fn images(entries: &[Descriptor]) -> Vec<&Descriptor> {
+    let is_referrer = |entry: &&Descriptor| match entry.annotations.get(REF_NAME) {
+        Some(name) => referrers::subject_of_tag(name).is_some(),
+        None => entry.artifact_type.is_some(),
+    };
+    let images: Vec<&Descriptor> = entries.iter().filter(|entry| !is_referrer(entry)).collect();
+    if images.is_empty() { entries.iter().collect() } else { images }
 }
 
 /// The ref names of an index, sorted.

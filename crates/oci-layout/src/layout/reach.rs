@@ -50,8 +50,10 @@ impl Layout {
                 continue;
             }
             if !descriptor.media_type.is_index() && !descriptor.media_type.is_manifest() {
-                if !lenient {
-                    self.store.blob(&descriptor)?;
+                match self.store.blob(&descriptor) {
+                    Err(StoreError::Missing { .. }) if descriptor.stays_elsewhere() => continue,
+                    Err(error) if !lenient => return Err(error.into()),
+                    _ => {}
                 }
                 reached.push(Reached { descriptor, document: None });
                 continue;

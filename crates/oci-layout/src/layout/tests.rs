@@ -89,6 +89,16 @@ fn what_nothing_refers_to_goes() {
 }
 
 #[test]
+fn what_nothing_refers_to_goes_from_a_relative_directory_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let layout = Layout::create_or_open(up.join(directory.path().strip_prefix("/").unwrap()).join("oci")).unwrap();
+    layout.store().put_bytes(b"nobody's").unwrap();
+    assert_eq!(layout.remove_unreferenced().unwrap(), 1);
+}
+
+#[test]
 fn c04_a_clean_up_leaves_other_writers_their_blobs() {
     let (directory, layout) = layout();
     let other = Layout::create_or_open(directory.path()).unwrap();
@@ -320,6 +330,29 @@ fn directories_of_others_are_left_alone() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     std::fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
     assert!(matches!(Layout::create_or_open(directory.path()), Err(LayoutError::Version { .. })));
+}
+
+#[test]
+fn i21_a_layer_that_stays_elsewhere_need_not_be_there() {
+    let (_directory, layout) = layout();
+    let mut manifest = ImageManifest::new(
+        layout.store().put_document("application/vnd.oci.empty.v1+json", b"{}").unwrap(),
+        Vec::new(),
+        Default::default(),
+    );
+    let mut foreign = Descriptor::of("application/vnd.oci.image.layer.nondistributable.v1.tar", b"elsewhere");
+    foreign.urls.push("https://elsewhere.example/layer".to_owned());
+    manifest.layers = vec![foreign.clone(), foreign.clone()];
+    let put = |manifest: &ImageManifest| {
+        layout.store().put_document(OCI_MANIFEST, &crate::json::to_bytes(manifest).unwrap()).unwrap()
+    };
+    layout.tag(&put(&manifest), Some("a")).unwrap();
+    assert_eq!(layout.verify(), []);
+    let mut archive = Vec::new();
+    crate::archive::write_oci_archive(&mut archive, &layout, &put(&manifest), &[]).unwrap();
+    // One that says nothing of another place is missing.
+    manifest.layers[0].urls.clear();
+    assert!(matches!(layout.tag(&put(&manifest), Some("b")), Err(LayoutError::Store(StoreError::Missing { .. }))));
 }
 
 #[test]

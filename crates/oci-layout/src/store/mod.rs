@@ -482,7 +482,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<std::fs::File, StoreError> {
 }
 
 /// What is in a directory; nothing where there is none.
-fn sorted_paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn sorted_paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -203,3 +203,27 @@ async fn mounts_are_asked_for_only_where_they_can_work() {
     assert_eq!(registry.log().len(), 3, "{:?}", registry.log());
     assert_eq!(other.connections(), 0);
 }
+
+#[tokio::test]
+async fn a_damaged_blob_of_this_machine_is_never_closed() {
+    let registry = TestRegistry::start();
+    let (client, repo) = (client(), repository(&registry, "a"));
+    // Also where the size is a multiple of the pieces that files are read in.
+    for size in [1_000_000, 512 * 1024, 1, 0] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let right = blob_bytes(1, size);
+        let descriptor = Descriptor::of("x", &right);
+        std::fs::write(&path, &right).unwrap();
+        let file = oci_layout::blob::FileBlob { descriptor: descriptor.clone(), path: path.clone() };
+        let source = LocalSource::verified(Arc::new(file));
+        if size > 0 {
+            std::fs::write(&path, blob_bytes(2, size)).unwrap();
+            let error = client.push_blob(&repo, &source, &[], &|_| {}).await.unwrap_err();
+            assert_eq!(error.kind(), registry_client::ErrorKind::Local, "{error}");
+            assert!(registry.blob("a", &descriptor.digest).is_none());
+        }
+        std::fs::write(&path, &right).unwrap();
+        assert_eq!(client.push_blob(&repo, &source, &[], &|_| {}).await.unwrap(), Pushed::Uploaded);
+    }
+}

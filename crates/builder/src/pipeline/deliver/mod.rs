@@ -85,8 +85,8 @@ impl Sink {
     }
 }
 
-fn of_base(base: &Base, source: BaseError) -> BuildError {
-    BuildError::Base { base: base.shown.clone(), source }
+fn of_base(base: &Base, source: impl Into<BaseError>) -> BuildError {
+    BuildError::Base { base: base.shown.clone(), source: source.into() }
 }
 
 fn of_layer(image: &Finished, source: LayerError) -> BuildError {

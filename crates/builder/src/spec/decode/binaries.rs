@@ -62,6 +62,7 @@ impl Decoder<'_> {
         });
         let glibc = fields.get("glibc").and_then(|node| self.glibc(node));
         let target_cpu = fields.get("target-cpu").and_then(|node| self.word(node, "target-cpu"));
+        let toolchain = fields.get("toolchain").and_then(|node| self.word(node, "toolchain"));
         let env = self.compiler_env(fields.get("env"));
         let defaults = RustSpec::new(path?);
         Some(RustSpec {
@@ -75,6 +76,7 @@ impl Decoder<'_> {
             link,
             glibc,
             target_cpu: target_cpu.map(|cpu| cpu.value),
+            toolchain: toolchain.map(|toolchain| toolchain.value),
             env,
             path: defaults.path,
         })

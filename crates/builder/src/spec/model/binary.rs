@@ -72,6 +72,8 @@ pub struct RustSpec {
     pub glibc: Option<Placed<GlibcVersion>>,
     /// `-C target-cpu`.
     pub target_cpu: Option<String>,
+    /// A toolchain, by rustup's name.
+    pub toolchain: Option<String>,
     /// Variables for cargo.
     pub env: BTreeMap<String, Placed<Template>>,
 }
@@ -91,6 +93,7 @@ impl RustSpec {
             link: None,
             glibc: None,
             target_cpu: None,
+            toolchain: None,
             env: BTreeMap::new(),
         }
     }

@@ -149,6 +149,8 @@ pub static RUST: Section = section(
         )
         .default("the base's own version"),
         key("target-cpu", Kind::Text(Format::Word), "`-C target-cpu`.").default("by the platform's variant"),
+        key("toolchain", Kind::Text(Format::Word), "Rust toolchain, by rustup's name, such as `1.85`.")
+            .default("the one that cargo takes in that directory"),
         key("env", ENV, "Variables for cargo. One that would run another program needs `--allow-exec`."),
     ],
 );

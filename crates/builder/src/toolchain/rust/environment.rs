@@ -94,26 +94,47 @@ impl Variables<'_> {
         names.iter().find_map(|name| self.config.text(name))
     }
 
-    /// libclang reads the target's headers. GCC's own come last: only where libclang was
-    /// installed without its own are they wanted.
+    /// libclang, which knows the directories of this machine alone, reads the headers that the
+    /// target's compiler reads. The compiler's own come last: only where libclang was installed
+    /// without its own are they wanted.
     pub(super) fn bindgen(
         &mut self,
-        target: &Target,
-        gcc: &Path,
+        compiler: &Path,
         env: &Environment,
         children: &Children,
     ) -> Result<(), ProcessError> {
-        let headers = format!("/usr/{}/include", target.gcc_prefix);
-        if self.is_set("BINDGEN_EXTRA_CLANG_ARGS") || !Path::new(&headers).is_dir() {
+        if self.is_set("BINDGEN_EXTRA_CLANG_ARGS") {
             return Ok(());
         }
-        let command = Command::new(gcc, "/", env.clone()).arg("-print-file-name=include");
-        let own = children.capture(&command)?;
-        let own = String::from_utf8_lossy(&own.stdout).trim().to_owned();
-        let own = if own.contains('/') { format!(" -idirafter {own}") } else { String::new() };
-        self.set("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {headers}{own}"));
+        let mut env = env.clone();
+        env.set("LC_ALL", "C");
+        let command = Command::new(compiler, "/", env).args(["-E", "-v", "-x", "c", "/dev/null"]);
+        let directories = searched(&children.capture(&command)?.tail);
+        // Only a C library has this; compilers have the freestanding headers.
+        let is_compilers = |directory: &&String| {
+            let has = |name: &str| Path::new(directory.as_str()).join(name).exists();
+            has("stdarg.h") && !has("stdio.h")
+        };
+        let (own, others): (Vec<&String>, Vec<&String>) = directories.iter().partition(is_compilers);
+        let arguments: Vec<String> = others
+            .into_iter()
+            .map(|directory| format!("-isystem {directory}"))
+            .chain(own.into_iter().map(|directory| format!("-idirafter {directory}")))
+            .collect();
+        if !arguments.is_empty() {
+            self.set("BINDGEN_EXTRA_CLANG_ARGS", arguments.join(" "));
+        }
         Ok(())
     }
+}
+
+/// The directories that GCC and clang list with `-v`. One with a blank in it cannot be passed on.
+fn searched(said: &[String]) -> Vec<String> {
+    let list = said.iter().skip_while(|line| !line.starts_with("#include <...>")).skip(1);
+    list.take_while(|line| line.starts_with(' '))
+        .map(|line| line.trim().to_owned())
+        .filter(|directory| !directory.contains(char::is_whitespace))
+        .collect()
 }
 
 /// Flags for C compilers that write names in place of this machine's paths, added to the user's
@@ -214,6 +235,44 @@ mod tests {
         check(
             &[("CFLAGS", "-O3"), ("CFLAGS_aarch64-unknown-linux-gnu", "-O2")],
             [&format!("CFLAGS_aarch64-unknown-linux-gnu=-O2 {map}"), &cxx],
+        );
+    }
+
+    /// As GCC 12 says it.
+    #[test]
+    fn a_compilers_directories_are_read_from_what_it_says() {
+        let said = "ignoring nonexistent directory \"/x\"\n#include \"...\" search starts here:\n\
+                    #include <...> search starts here:\n /usr/lib/gcc-cross/s390x-linux-gnu/12/include\n \
+                    /usr/s390x-linux-gnu/include\n /a b\nEnd of search list.\n # 1";
+        let said: Vec<String> = said.lines().map(str::to_owned).collect();
+        assert_eq!(searched(&said), ["/usr/lib/gcc-cross/s390x-linux-gnu/12/include", "/usr/s390x-linux-gnu/include"]);
+        assert!(searched(&[]).is_empty());
+    }
+
+    #[test]
+    fn libclang_gets_the_c_library_first_and_the_compilers_headers_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        for file in ["gcc/stdarg.h", "libc/stdio.h", "libc/stdarg.h", "linux/limits.h"] {
+            let path = directory.path().join(file);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "").unwrap();
+        }
+        let gcc = directory.path().join("gcc/gcc");
+        let text = format!(
+            "#!/bin/sh\necho '#include <...> search starts here:' >&2\n\
+             for name in gcc libc linux; do echo \" {root}/$name\" >&2; done\necho 'End of search list.' >&2\n"
+        );
+        crate::toolchain::script::write(gcc.parent().unwrap(), &gcc, &text).unwrap();
+        let config = CargoConfig::default();
+        let mut variables = Variables { triple: ARM64, config: &config, found: Vec::new() };
+        variables.bindgen(&gcc, &Environment::default(), &Children::new()).unwrap();
+        assert_eq!(
+            variables.found,
+            [(
+                "BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu".to_owned(),
+                format!("-isystem {root}/libc -isystem {root}/linux -idirafter {root}/gcc")
+            )]
         );
     }
 

@@ -10,8 +10,9 @@ use super::environment::{Uses, Variables};
 use crate::process::{Children, Environment, ProcessError, resolve_program};
 use crate::spec::model::GlibcVersion;
 use crate::target::{Libc, TargetPlatform};
+use crate::toolchain::c_compiler::{self, MuslGcc};
 use crate::toolchain::missing::Lack;
-use crate::toolchain::{c_compiler, zig};
+use crate::toolchain::{clang, zig};
 
 /// The question.
 pub(in crate::toolchain) struct Wanted<'a> {
@@ -54,8 +55,14 @@ enum Choice {
     Users(String),
     /// rustc's default.
     Default,
-    /// A GCC.
-    Gcc { name: String, is_default_of_cc: bool, own_libc: bool },
+    /// A GCC that the `cc` crate finds by itself.
+    Gcc(String),
+    /// A GCC without the target's C library: it links what the standard library brings.
+    LinkerOnly(String),
+    /// A GCC with musl.
+    MuslGcc(MuslGcc),
+    /// clang with lld, through these scripts.
+    Clang(clang::Tools),
     /// zig, through these scripts.
     Zig(zig::Tools),
     /// The linker that comes with rustc.
@@ -76,18 +83,46 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     let mut variables = Variables { triple: wanted.triple, config: wanted.config, found: Vec::new() };
     let linker = target_variable(wanted.triple, "LINKER");
     let mut set_linker = |name: &str| variables.found.push((linker.clone(), name.to_owned()));
+    // What knows where the target's headers are.
+    let mut compiler = None;
     let (name, compiles_c) = match choice {
-        Choice::Users(name) => (name, true),
+        Choice::Users(name) => {
+            compiler = Some(cross_gcc(wanted));
+            (name, true)
+        }
         Choice::Default => ("cc".to_owned(), wanted.libc == Libc::Gnu),
-        Choice::Gcc { name, is_default_of_cc, own_libc } => {
+        Choice::Gcc(name) => {
             set_linker(&name);
-            if !is_default_of_cc {
-                variables.set("CC", &name);
+            compiler = Some(name.clone());
+            (name, true)
+        }
+        Choice::LinkerOnly(name) => {
+            set_linker(&name);
+            variables.set("CC", &name);
+            (name, false)
+        }
+        Choice::MuslGcc(gcc) => {
+            set_linker(&gcc.cc);
+            compiler = Some(gcc.cc.clone());
+            let tools = [("CC", Some(gcc.cc.clone())), ("CXX", gcc.cxx), ("AR", gcc.ar), ("RANLIB", gcc.ranlib)];
+            for (name, program) in tools.into_iter().filter_map(|(name, program)| Some((name, program?))) {
+                variables.set(name, program);
             }
-            (name, own_libc)
+            (gcc.cc, true)
+        }
+        Choice::Clang(tools) => {
+            set_linker(&tools.cc);
+            compiler = Some(tools.cc.clone());
+            for (name, program) in [("CC", Some(tools.cc)), ("CXX", Some(tools.cxx)), ("AR", tools.ar)] {
+                if let Some(program) = program {
+                    variables.set(name, program);
+                }
+            }
+            ("clang".to_owned(), true)
         }
         Choice::Zig(tools) => {
             set_linker(&tools.cc);
+            compiler = Some(tools.cc.clone());
             for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
                 variables.set(name, program);
             }
@@ -98,14 +133,14 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             ("rust-lld".to_owned(), false)
         }
     };
-    if wanted.triple != wanted.toolchain.host && wanted.libc == Libc::Gnu {
-        if wanted.uses.pkg_config {
+    if wanted.triple != wanted.toolchain.host {
+        if wanted.uses.pkg_config && wanted.libc == Libc::Gnu {
             variables.pkg_config(row);
         }
         if wanted.uses.bindgen
-            && let Some(gcc) = wanted.env.lookup(cross_gcc(wanted))
+            && let Some(compiler) = compiler.and_then(|name| wanted.env.lookup(name))
         {
-            variables.bindgen(row, &gcc, wanted.env, wanted.children)?;
+            variables.bindgen(&compiler, wanted.env, wanted.children)?;
         }
     }
     Ok(Ok(Tools { linker: name, variables: variables.found, compiles_c }))
@@ -151,17 +186,23 @@ fn for_glibc(wanted: &Wanted<'_>) -> Result<Result<Choice, Lack>, ProcessError> 
     let native = wanted.triple == wanted.toolchain.host;
     let name = if native { "cc".to_owned() } else { cross_gcc(wanted) };
     let zig_would_do = !wanted.is_static;
+    let file = if wanted.is_static { "libc.a" } else { "crt1.o" };
     let lack = match wanted.env.lookup(&name) {
         None => Lack::Linker { program: name, zig: zig_would_do },
         Some(program) => {
-            let file = if wanted.is_static { "libc.a" } else { "crt1.o" };
-            if c_compiler::has_file(&program, file, row, wanted.env, wanted.children)? {
-                let gcc = Choice::Gcc { name, is_default_of_cc: true, own_libc: true };
-                return Ok(Ok(if native { Choice::Default } else { gcc }));
+            if !c_compiler::has_file(&program, file, row, wanted.env, wanted.children)? {
+                Lack::CLibrary { linker: name, file, zig: zig_would_do }
+            } else if let Some(version) = c_compiler::newer_arm(&program, wanted.platform, wanted.env, wanted.children)?
+            {
+                Lack::NewerArm { linker: name, version, zig: zig_would_do }
+            } else {
+                return Ok(Ok(if native { Choice::Default } else { Choice::Gcc(name) }));
             }
-            Lack::CLibrary { linker: name, file, zig: zig_would_do }
         }
     };
+    if let Some(tools) = clang::tools(wanted.platform, file, wanted.env, wanted.children, wanted.work_dir)? {
+        return Ok(Ok(Choice::Clang(tools)));
+    }
     Ok(match with_zig(wanted) {
         Ok(Some(choice)) => Ok(choice),
         Ok(None) => Err(lack),
@@ -175,31 +216,25 @@ fn for_musl(wanted: &Wanted<'_>) -> Result<Choice, Lack> {
     if let Some(choice) = users(wanted) {
         return choice;
     }
-    let machine = wanted.triple.split('-').next().unwrap_or_default();
-    let same_machine = wanted.toolchain.host.split('-').next() == Some(machine);
-    let musl_abi = wanted.triple.rsplit('-').next().unwrap_or_default();
-    let gcc = |name: String, is_default_of_cc, own_libc| Choice::Gcc { name, is_default_of_cc, own_libc };
-    let own = format!("{machine}-linux-{musl_abi}-gcc");
-    if wanted.env.lookup(&own).is_some() {
-        return Ok(gcc(own, true, true));
-    }
-    if same_machine && wanted.env.lookup("musl-gcc").is_some() {
-        return Ok(gcc("musl-gcc".to_owned(), true, true));
+    if let Some(gcc) = c_compiler::musl_gcc(wanted.platform, wanted.env) {
+        return Ok(Choice::MuslGcc(gcc));
     }
     if (wanted.uses.c || !wanted.self_contained)
         && let Some(choice) = with_zig(wanted)?
     {
         return Ok(choice);
     }
-    let cross = cross_gcc(wanted);
     if !wanted.self_contained {
-        return Err(Lack::Linker { program: own, zig: true });
+        let name = wanted.platform.musl_prefixes().pop().unwrap_or_else(|| wanted.triple.to_owned());
+        return Err(Lack::Linker { program: format!("{name}-gcc"), zig: true });
     }
-    if same_machine && wanted.env.lookup("cc").is_some() {
+    let machine = |triple: &str| triple.split('-').next().map(str::to_owned);
+    if machine(&wanted.toolchain.host) == machine(wanted.triple) && wanted.env.lookup("cc").is_some() {
         return Ok(Choice::Default);
     }
+    let cross = cross_gcc(wanted);
     if wanted.env.lookup(&cross).is_some() {
-        return Ok(gcc(cross, false, false));
+        return Ok(Choice::LinkerOnly(cross));
     }
     if wanted.toolchain.has_lld() {
         return Ok(Choice::Lld);

@@ -25,6 +25,8 @@ pub(in crate::toolchain) struct Site {
     pub(in crate::toolchain) directory: PathBuf,
     /// What it and everything below it get.
     pub(in crate::toolchain) environment: Environment,
+    /// The toolchain that the build file names.
+    named: Option<String>,
     config: CargoConfig,
 }
 
@@ -47,12 +49,17 @@ impl Site {
             environment.set("RUSTUP_TOOLCHAIN", toolchain);
         }
         let config = CargoConfig::load(directory, context.cargo_home().as_deref(), &environment);
-        Self { directory: directory.to_owned(), environment, config }
+        Self { directory: directory.to_owned(), environment, named: toolchain.map(str::to_owned), config }
     }
 
     /// The user's own rustc wrapper.
     pub(in crate::toolchain) fn user_wrapper(&self) -> Option<PathBuf> {
         self.config.rustc_wrapper().map(|chosen| PathBuf::from(chosen.program))
+    }
+
+    /// The sources of crates that the user's configuration defines.
+    pub(in crate::toolchain) fn sources(&self) -> Vec<(String, String)> {
+        crate::offline::users_sources(self.config.tables())
     }
 
     /// Where the user's flags tie programs to the processor of this machine.
@@ -87,10 +94,21 @@ impl Site {
         };
         let Some(rustc) = rustc else { return Ok(Err(Lack::Compiler { program: "rustc" })) };
         let said = match RustToolchain::find(&cargo, &rustc, &self.directory, &self.environment, context.children) {
-            Ok(toolchain) => return Ok(Ok(Arc::new(toolchain))),
+            Ok(toolchain) => {
+                // Another cargo than rustup's does not look at the name.
+                return Ok(match &self.named {
+                    Some(name) if toolchain.rustup_name().is_none() => {
+                        Err(Lack::NotRustup { name: name.clone(), cargo: cargo.display().to_string() })
+                    }
+                    _ => Ok(Arc::new(toolchain)),
+                });
+            }
             Err(RustcError::Process(error @ ProcessError::Interrupted)) => return Err(error),
             Err(RustcError::Process(error)) => error.to_string(),
-            Err(RustcError::Failed { said, .. }) => said,
+            Err(RustcError::Failed { said, .. }) => match not_installed(&said) {
+                Some(name) => return Ok(Err(Lack::Toolchain { name })),
+                None => said,
+            },
         };
         Ok(Err(Lack::Broken { program: rustc.display().to_string(), said }))
     }
@@ -174,5 +192,26 @@ impl Site {
             .args(["--print", "cfg", "--target", triple]);
         let output = context.children.capture(&command)?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| Cfg::from_str(line).ok()).collect())
+    }
+}
+
+/// The toolchain that rustup says is not there: `error: toolchain '1.80' is not installed`.
+fn not_installed(said: &str) -> Option<String> {
+    let (name, rest) = said.split_once("toolchain '")?.1.split_once('\'')?;
+    // Its own names go on with the machine, which `rustup toolchain install` takes as well.
+    rest.starts_with(" is not installed").then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_installed;
+
+    /// Texts as rustup 1.28 and 1.29 wrote them.
+    #[test]
+    fn rustups_words_for_a_toolchain_that_is_not_there() {
+        let said = "error: toolchain '1.80-x86_64-unknown-linux-gnu' is not installed\nhelp: run `rustup toolchain install 1.80-x86_64-unknown-linux-gnu` to install it";
+        assert_eq!(not_installed(said).as_deref(), Some("1.80-x86_64-unknown-linux-gnu"));
+        assert_eq!(not_installed("error: the 'cargo' binary is not applicable to the toolchain '1.80'"), None);
+        assert_eq!(not_installed("error: no such thing"), None);
     }
 }

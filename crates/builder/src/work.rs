@@ -8,25 +8,25 @@ use crate::event::{Event, Outcome, Phase, Reporter};
 use crate::target::TargetPlatform;
 
 /// Numbers pieces of work and tells of them.
-pub(super) struct Work {
+pub(crate) struct Work {
     reporter: Arc<dyn Reporter>,
     next: AtomicU64,
 }
 
 /// A piece that has begun. Told as failed when it is dropped before its end.
-pub(super) struct Piece {
+pub(crate) struct Piece {
     reporter: Arc<dyn Reporter>,
-    pub(super) id: u64,
+    pub(crate) id: u64,
     begun: Instant,
     ended: bool,
 }
 
 impl Work {
-    pub(super) fn new(reporter: Arc<dyn Reporter>) -> Self {
+    pub(crate) fn new(reporter: Arc<dyn Reporter>) -> Self {
         Self { reporter, next: AtomicU64::new(1) }
     }
 
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         phase: Phase,
         platform: Option<TargetPlatform>,
@@ -40,23 +40,23 @@ impl Work {
 }
 
 impl Piece {
-    pub(super) fn done(self, result: String) {
+    pub(crate) fn done(self, result: String) {
         self.end(Outcome::Done(result));
     }
 
-    pub(super) fn cached(self, result: String) {
+    pub(crate) fn cached(self, result: String) {
         self.end(Outcome::Cached(result));
     }
 
-    pub(super) fn failed(self) {
+    pub(crate) fn failed(self) {
         self.end(Outcome::Failed);
     }
 
-    pub(super) fn progress(&self, done: u64) {
+    pub(crate) fn progress(&self, done: u64) {
         self.reporter.report(Event::Progress { id: self.id, done });
     }
 
-    fn end(mut self, outcome: Outcome) {
+    pub(crate) fn end(mut self, outcome: Outcome) {
         self.tell(outcome);
     }
 

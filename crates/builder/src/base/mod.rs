@@ -179,7 +179,7 @@ impl PlatformBase {
         config.config = container;
         let blob = Descriptor::of(oci_layout::media_type::OCI_CONFIG, b"{}");
         let manifest = ImageManifest::new(blob.clone(), Vec::new(), BTreeMap::new());
-        Self { digest: blob.digest, manifest, config, tree: Tree::default() }
+        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Tree::default() }
     }
 }
 

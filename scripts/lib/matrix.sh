@@ -61,14 +61,10 @@ matrix_prepare() {
 matrix_tools() {
     [[ ! -d $1 ]] || return 0
     mkdir -p "$1"
-    local file
-    for file in /usr/bin/*; do
-        case ${file##*/}/${2:-} in
-            *-linux-gnu*-g*/* | *-linux-musl*/* | zig/* | musl-gcc/*) ;;
-            gcc/NO-CC | cc/NO-CC | g++/NO-CC | c++/NO-CC) ;;
-            *) ln -s "$file" "$1/" ;;
-        esac
-    done
+    # One process for thousands of links.
+    cp -s /usr/bin/* "$1/" 2>/dev/null || true
+    rm -f "$1"/*-linux-gnu*-g* "$1"/*-linux-musl*-g* "$1/zig" "$1/musl-gcc" "$1"/clang*
+    [[ -z ${2:-} ]] || rm -f "$1"/{gcc,cc,g++,c++}
 }
 
 # The PATH of a cell.
@@ -120,6 +116,8 @@ matrix_build_file() { # PROGRAM COMPILER LIBC
     case $1/$2/$3 in
         # C is compiled as quickly as can be.
         go-*) source='go: {path: ., env: {CGO_CFLAGS: "-O0"}}' ;;
+        # The base's own libraries want the base's own glibc.
+        openssl-system/zig/glibc) source='rust: {path: ., glibc: "2.36"}' ;;
         # What makes mab take zig although there may be another linker.
         */zig/glibc) source='rust: {path: ., glibc: "2.32"}' ;;
         *) source='rust: {path: .}' ;;
@@ -160,7 +158,7 @@ matrix_build() {
     done
     (cd "$dir" && timeout -k 20 "$seconds" env -i HOME="$matrix_home" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
         PATH="$(matrix_path "$program" "$compiler" "$libc")" "${pass[@]}" "${environment[@]}" \
-        "$MAB" build --push --locked --progress plain --verbose "$@" >out 2>log)
+        "$MAB" build --push --progress plain --verbose "$@" >out 2>log)
 }
 
 # One program with one compiler and one libc, for all platforms that have no result.
@@ -184,6 +182,10 @@ matrix_run() { # PROGRAM COMPILER LIBC
     for name in "${names[@]}"; do options+=(--platform "$(bases_platform "$name")"); done
     started=$SECONDS
     if matrix_build "$dir" "$program" "$compiler" "$libc" $((MAB_MATRIX_LIMIT * ${#names[@]})) "${options[@]}"; then
+        for name in Cargo.lock go.sum; do
+            [[ ! -e $dir/$name ]] || cmp "$dir/$name" "testdata/matrix/$program/$name" \
+                || die "the lock file of $program is not what it needs"
+        done
         seconds=$(((SECONDS - started) / ${#names[@]}))
         for name in "${names[@]}"; do matrix_start "$dir" "$program" "$compiler" "$libc" "$name" "$seconds"; done
     else
@@ -246,9 +248,12 @@ titles = {
     "jemalloc": "jemalloc", "libgit2": "libgit2", "cxx": "C++", "bindgen": "bindgen",
     "go-plain": "Go without C", "go-sqlite": "Go with C (`go-sqlite3`)",
 }
-notes, count = [], {"ran": 0, "failed": 0, "not": 0}
+notes, count = [], {"ran": 0, "failed": 0, "not": 0, "open": 0}
 def cell(program, compiler, libc, name):
-    status, detail = cells.get((program, compiler, libc, name), ("not-tried", "no result yet"))
+    status, detail = cells.get((program, compiler, libc, name), ("open", ""))
+    if status == "open":
+        count["open"] += 1
+        return "open"
     if status == "ran":
         count["ran"] += 1
         return "ran"
@@ -269,7 +274,7 @@ for libc, title in [("glibc", "With glibc, on Debian 12"), ("musl", "Static, on 
             row = "".join(f" {cell(program, compiler, libc, name)} |" for name, _ in platforms)
             text.append(f"| {titles[program]} | {title} |{row}")
     text.append("")
-text.append(f"{count['ran']} ran, {count['failed']} failed, {count['not']} not tried, of {sum(count.values())}.")
+text.append(f"{count['ran']} ran, {count['failed']} failed, {count['not']} not tried, {count['open']} open, of {sum(count.values())}.")
 if notes:
     text.append("")
     text += [f"{number + 1}. {note}" for number, note in enumerate(notes)]

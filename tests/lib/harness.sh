@@ -103,11 +103,11 @@ run_examples() {
         if [[ -n $NEED_REASON ]]; then part_skipped examples "$NEED_REASON"; else part_failed examples 0.0 "$NEED_BROKEN"; fi
         return 0
     done
-    local cargo
+    local cargo target=${CARGO_TARGET_DIR:-$MAB_ROOT/target}/examples # one, for what both depend on
     cargo=$(rust_prefix)/bin/cargo
     for directory in rust both/server; do
         run_step "examples/$directory" "$cargo" test --locked --manifest-path "examples/$directory/Cargo.toml" \
-            --target-dir "examples/$directory/target"
+            --target-dir "$target"
     done
     for directory in go both/query; do
         run_step "examples/$directory" go test -C "examples/$directory" -mod=readonly ./...
@@ -133,7 +133,7 @@ need() {
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
         zig) need_part zig || return 1 ;;
-        go | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
+        go | musl-base | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1

@@ -1,18 +1,20 @@
 //! The whole of a build, as a front end asks for it and hears of it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_layout::Descriptor;
 use registry_client::Client;
 
+use crate::check::CheckId;
 use crate::event::Reporter;
 use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
 use crate::result::ImageResult;
 use crate::spec::BuildSpec;
 
-pub use crate::error::{BuildError, ErrorClass};
+pub use crate::error::{BuildError, ErrorClass, GateError};
 
 /// What is to be built, and where it goes.
 pub struct BuildRequest {
@@ -24,6 +26,8 @@ pub struct BuildRequest {
     pub cache: Option<PathBuf>,
     /// The user's environment.
     pub env: Environment,
+    /// Checks whose findings are let through, beside those of the build files.
+    pub allow: BTreeSet<CheckId>,
     /// Jobs at once.
     pub jobs: usize,
     /// Everything is as locked: the bases by `mab.lock`, the programs by the compilers' own lock
@@ -33,6 +37,8 @@ pub struct BuildRequest {
     pub locked_compilers: bool,
     /// Nothing is fetched, neither by mab nor by compilers. No lock file is written.
     pub offline: bool,
+    /// Bundles, which come before every network.
+    pub bundles: Vec<PathBuf>,
     /// Compilers' output may have colours.
     pub colour: bool,
     /// The program that acts as rustc's wrapper: mab itself.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_layout::Platform;
+use serde::{Deserialize, Serialize};
 
 /// The C library that a program is linked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +18,8 @@ pub enum Libc {
 }
 
 /// How floating-point arguments are passed on 32-bit ARM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FloatAbi {
     /// In floating-point registers (`gnueabihf`).
     Hard,

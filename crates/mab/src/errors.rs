@@ -15,6 +15,14 @@ pub(crate) fn tell_build(error: &BuildError, look: Look) {
         BuildError::Spec(diagnostics) | BuildError::Check(diagnostics) => {
             error_line(draw_all(diagnostics, look).trim_end());
         }
+        BuildError::Gate(gate) => {
+            for (number, finding) in gate.findings.iter().enumerate() {
+                if number > 0 {
+                    error_line("");
+                }
+                error_line(&crate::findings::draw(finding, look));
+            }
+        }
         error => error_line(&draw(error, &error.hints(), look)),
     }
 }

@@ -32,6 +32,8 @@ impl ScratchDirectory {
                 .tempdir_in(parent)
                 .map_err(StoreError::io("create a directory in", parent))?
                 .keep();
+            // As a list of the parent has it: made from a relative path, it comes back absolute.
+            let path = path.file_name().map_or_else(|| path.clone(), |name| parent.join(name));
             if let Some(lock) = lock(&path)? {
                 return Ok(Self { path, _lock: lock });
             }

@@ -188,7 +188,7 @@ impl<'a> Upload<'a> {
         let registry = self.repository.registry();
         let limits = &self.client.inner.config.limits;
         let mut mode = if limits.chunked { Mode::Chunks(limits.chunk) } else { Mode::Whole };
-        let mut tries = Tries::of(&self.client);
+        let mut tries = Tries::of(self.client);
         let mut lost = false;
         loop {
             let opened = match session.take() {

@@ -15,15 +15,8 @@ use crate::spec::accounts::{Accounts, Numbers};
 use crate::spec::model::{BinarySpec, BuildSpec, Capabilities, Compression, FileSpec, Grouping};
 use crate::spec::{Destination, Diagnostic, Variables, render_destination, render_file};
 
-/// What was added to the base.
-pub(crate) struct Layers {
-    /// The layers, lowest first, each with what made it.
-    pub made: Vec<(Arc<NewLayer>, String)>,
-    /// All files of the image.
-    pub tree: Tree,
-    /// Its users.
-    pub accounts: Accounts,
-}
+/// The new layers, lowest first, each with what made it.
+pub(crate) type Layers = Vec<(Arc<NewLayer>, String)>;
 
 /// Why there are no layers.
 pub(crate) enum ContentError {
@@ -53,6 +46,15 @@ pub(crate) struct Draft {
     pub tree: Tree,
     /// Its users.
     pub accounts: Accounts,
+    /// Where each program really is, in the order of the build file.
+    pub programs: Vec<ImagePath>,
+}
+
+impl Draft {
+    /// What the layers will have.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.groups.iter().flat_map(|group| &group.entries)
+    }
 }
 
 /// A layer that is to be.
@@ -66,17 +68,18 @@ pub(crate) struct Group {
 }
 
 /// Decides what the new layers of one platform hold, on what is below them. `spec` is the
-/// platform's; `programs` are its binaries, as far as they are there already. All that does not
-/// fit is told at once.
+/// platform's; `programs` are its binaries, as far as they are there already; with `hide`, files of
+/// the base may be replaced. All that does not fit is told at once.
 pub(crate) fn draft(
     spec: &BuildSpec,
     values: &Variables<'_>,
     base: Tree,
     programs: &[Option<PathBuf>],
+    hide: bool,
 ) -> Result<Draft, ContentError> {
     let mut accounts = accounts(&base);
     let problems = accounts.add(&spec.users, values);
-    let mut drafting = Drafting { spec, values, accounts: &accounts, growing: Growing::new(base), problems };
+    let mut drafting = Drafting { spec, values, accounts: &accounts, growing: Growing::new(base, hide), problems };
     drafting.directories();
     drafting.homes();
     drafting.links();
@@ -91,10 +94,12 @@ pub(crate) fn draft(
     let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
     let created_by = format!("mab: {}", said.join(", "));
     let mut groups = vec![Group { entries: drafting.growing.take(), created_by, awaits: false }];
+    let mut places = Vec::new();
     for (number, binary) in spec.binaries.iter().enumerate() {
         let program = programs.get(number).and_then(Option::as_deref);
-        if let Some(path) = drafting.program(&binary.value, program)? {
+        if let Some((path, place)) = drafting.program(&binary.value, program)? {
             let created_by = format!("mab: {path}");
+            places.push(place);
             groups.push(Group { entries: drafting.growing.take(), created_by, awaits: program.is_none() });
         }
     }
@@ -102,20 +107,11 @@ pub(crate) fn draft(
     if !problems.is_empty() {
         return Err(ContentError::Spec(problems));
     }
-    Ok(Draft { groups: grouped(groups, spec.layers.grouping), tree: growing.into_tree(), accounts })
+    Ok(Draft { groups: grouped(groups, spec.layers.grouping), tree: growing.into_tree(), accounts, programs: places })
 }
 
-/// Writes the new layers of one platform into `store`. `spec` is the platform's.
-/// Makes the new layers of one platform. `spec` is the platform's.
-pub(crate) fn assemble_layers(
-    spec: &BuildSpec,
-    values: &Variables<'_>,
-    base: Tree,
-    programs: &[PathBuf],
-    maker: &Arc<LayerMaker>,
-) -> Result<Layers, ContentError> {
-    let programs: Vec<Option<PathBuf>> = programs.iter().cloned().map(Some).collect();
-    let Draft { groups, tree, accounts } = draft(spec, values, base, &programs)?;
+/// Makes the layers of a draft whose programs are all there.
+pub(crate) fn make_layers(draft: Draft, spec: &BuildSpec, maker: &Arc<LayerMaker>) -> Result<Layers, ContentError> {
     let options = LayerOptions {
         compression: match spec.layers.compression {
             Compression::Gzip => oci_layout::media_type::Compression::Gzip,
@@ -125,11 +121,11 @@ pub(crate) fn assemble_layers(
         ..LayerOptions::default()
     };
     let mut made = Vec::new();
-    for group in groups {
+    for group in draft.groups {
         let plan = LayerPlan::new(group.entries, options.clone())?;
         made.push((maker.make(plan)?, group.created_by));
     }
-    Ok(Layers { made, tree, accounts })
+    Ok(made)
 }
 
 /// Users and groups of a base.
@@ -308,7 +304,12 @@ impl Drafting<'_> {
     }
 
     /// Puts a program in; gives its path, unless that does not fit.
-    fn program(&mut self, binary: &BinarySpec, program: Option<&Path>) -> Result<Option<ImagePath>, ContentError> {
+    /// The path that the build file gives a program, and where that is.
+    fn program(
+        &mut self,
+        binary: &BinarySpec,
+        program: Option<&Path>,
+    ) -> Result<Option<(ImagePath, ImagePath)>, ContentError> {
         let path = self.keep(render_file(&binary.to, self.values));
         let owner = self.keep(self.accounts.resolve(&binary.owner));
         let (Some(path), Some(owner)) = (path, owner) else { return Ok(None) };
@@ -330,7 +331,7 @@ impl Drafting<'_> {
             replace: binary.replace,
             place: binary.to.place,
         });
-        Ok(self.keep(put).map(|()| path))
+        Ok(self.keep(put).map(|place| (path, place)))
     }
 }
 

@@ -57,20 +57,27 @@ pub(crate) struct Around<'a> {
     pub created_said: bool,
 }
 
-/// How a container of the image runs; what is to start has to be there.
+/// How a container of the image runs. With `any_user`, a user that the image does not have stays
+/// as it is named.
 pub(crate) fn container(
     spec: &BuildSpec,
     values: &Variables<'_>,
     around: &Around<'_>,
     accounts: &Accounts,
-    tree: &Tree,
+    any_user: bool,
 ) -> Result<ContainerConfig, ContentError> {
     let nothing = ContainerConfig::default();
     let base_config = around.base.map_or(&nothing, |base| &base.config.config);
     let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
     let user = match (&spec.config.user, inherited) {
-        (Some(owner), _) => Some(accounts.resolve(owner)?.to_string()),
-        (None, Some(text)) => Some(base_user(text, accounts)?),
+        (Some(owner), _) => Some(match accounts.resolve(owner) {
+            Err(_) if any_user => owner.value.to_string(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?.to_string(),
+        }),
+        (None, Some(text)) => Some(match base_user(text, accounts) {
+            Err(_) if any_user => text.to_owned(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?,
+        }),
         (None, None) => None,
     };
     let first_binary = match spec.binaries.first() {
@@ -78,9 +85,7 @@ pub(crate) fn container(
         None => None,
     };
     let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
-    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
-    check_entrypoint(spec, &container, tree, around.platform)?;
-    Ok(container)
+    container_config(spec, &surroundings, values).map_err(ContentError::Spec)
 }
 
 /// Makes config and manifest, and checks that what is to start is there.
@@ -88,9 +93,9 @@ pub(crate) fn finish(
     spec: &BuildSpec,
     values: &Variables<'_>,
     around: &Around<'_>,
+    container: ContainerConfig,
     layers: &Layers,
 ) -> Result<Finished, ContentError> {
-    let container = container(spec, values, around, &layers.accounts, &layers.tree)?;
     let platform = around.platform.platform();
     let mut config = ImageConfig::new(&platform);
     config.created = Some(around.created.to_owned());
@@ -103,7 +108,7 @@ pub(crate) fn finish(
         config.history.clone_from(&base.config.history);
         base_layers.clone_from(&base.manifest.layers);
     }
-    for (layer, created_by) in &layers.made {
+    for (layer, created_by) in layers {
         config.rootfs.diff_ids.push(layer.written.diff_id);
         config.history.push(History {
             created: Some(around.created.to_owned()),
@@ -113,7 +118,7 @@ pub(crate) fn finish(
     }
     let config_bytes = document(&config)?;
     let config = Descriptor::of(OCI_CONFIG, &config_bytes);
-    let new_layers: Vec<Arc<NewLayer>> = layers.made.iter().map(|(layer, _)| Arc::clone(layer)).collect();
+    let new_layers: Vec<Arc<NewLayer>> = layers.iter().map(|(layer, _)| Arc::clone(layer)).collect();
     let mut stack: Vec<Descriptor> =
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
     stack.extend(new_layers.iter().map(|layer| layer.written.descriptor.clone()));
@@ -161,6 +166,10 @@ pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, Conte
     })
 }
 
+fn user_hint(problem: Diagnostic) -> ContentError {
+    ContentError::Spec(vec![problem.hint("or let it through with `--allow user`")])
+}
+
 /// The base's user in numbers. One that its own passwd does not have could not start anyway.
 fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>> {
     let mut parts = text.splitn(2, ':').map(|part| match part.parse() {
@@ -172,8 +181,9 @@ fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>>
     accounts.resolve(&Placed::implied(owner)).map(|numbers| numbers.to_string())
 }
 
-/// The entrypoint, where it is a path, is there and can be executed.
-fn check_entrypoint(
+/// The entrypoint, where it is a path, is there and can be executed: what can be said before its
+/// program is compiled. The gate says the rest.
+pub(crate) fn check_entrypoint(
     spec: &BuildSpec,
     container: &ContainerConfig,
     tree: &Tree,

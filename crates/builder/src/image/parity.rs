@@ -94,7 +94,7 @@ fn made(case: &Case, base: Option<&Built>) -> Built {
         ContentError::Spec(list) => panic!("{}: {list:?}", case.name),
         ContentError::Layer(error) => panic!("{}: {error}", case.name),
     };
-    let draft = draft(&spec, &values, tree, &[]).map_err(told).ok().unwrap();
+    let draft = draft(&spec, &values, tree, &[], false).map_err(told).ok().unwrap();
     let base = PlatformBase::of_config(config);
     let inferred = BTreeMap::new();
     let around = Around {
@@ -105,7 +105,7 @@ fn made(case: &Case, base: Option<&Built>) -> Built {
         created: super::CREATED,
         created_said: false,
     };
-    let config = container(&spec, &values, &around, &draft.accounts, &draft.tree).map_err(told).ok().unwrap();
+    let config = container(&spec, &values, &around, &draft.accounts, false).map_err(told).ok().unwrap();
     let mut files: Vec<String> = Vec::new();
     for entry in draft.groups.iter().flat_map(|group| &group.entries) {
         let (kind, target) = match &entry.kind {

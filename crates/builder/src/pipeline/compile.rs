@@ -11,8 +11,7 @@ use tokio::task::JoinSet;
 
 use super::cores::Cores;
 use super::*;
-use crate::check::elf::check_program;
-use crate::image::{Around, ContentError, assemble_layers, container, draft, finish};
+use crate::image::{Around, ContentError, check_entrypoint, container, draft, finish, make_layers};
 use crate::plan::{BasePlan, CompilePlan, Known, LayerOutline, Outline};
 use crate::result::{BaseResult, CompilerResult, ImageResult, Inputs, ManifestResult};
 use crate::spec::model::BinarySpec;
@@ -167,11 +166,11 @@ pub(super) async fn programs_and_images(
     shared: &Arc<Shared>,
     assemblies: &[Arc<Assembly>],
 ) -> Result<(Vec<Vec<Arc<Finished>>>, Vec<CompilerResult>), BuildError> {
-    let mut wanted = wanted(assemblies)?;
+    let mut wanted = wanted(shared, assemblies)?;
     let units = survey(shared, assemblies, &mut wanted).await?;
     if !units.is_empty() {
         // What does not fit is told before the compilers run, not after.
-        drafts(assemblies, &wanted.awaited).await?;
+        drafts(shared, assemblies, &wanted.awaited).await?;
     }
     let compilers = compilers(shared, &units).await?;
     let Wanted { mut awaited, origins, .. } = wanted;
@@ -263,9 +262,9 @@ async fn compilers(shared: &Arc<Shared>, units: &[CompileUnit]) -> Result<Vec<Co
 
 /// What would be done, by image.
 pub(super) async fn plans(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) -> Result<Vec<ImagePlan>, BuildError> {
-    let mut wanted = wanted(assemblies)?;
+    let mut wanted = wanted(shared, assemblies)?;
     // Sources and paths first: they are more often wrong, and are looked at faster.
-    let mut outlines = drafts(assemblies, &wanted.awaited).await?;
+    let mut outlines = drafts(shared, assemblies, &wanted.awaited).await?;
     let units = survey(shared, assemblies, &mut wanted).await?;
     let tools = shared.tools();
     let compile: Vec<CompilePlan> = units
@@ -299,14 +298,15 @@ pub(super) async fn plans(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) ->
 }
 
 /// What has to be compiled for the images, and the files that are there already, checked.
-pub(super) fn wanted(assemblies: &[Arc<Assembly>]) -> Result<Wanted, BuildError> {
+pub(super) fn wanted(shared: &Shared, assemblies: &[Arc<Assembly>]) -> Result<Wanted, BuildError> {
     let mut wanted = Wanted { awaited: Awaited::new(), requests: Vec::new(), origins: Vec::new() };
     for (image, assembly) in assemblies.iter().enumerate() {
         let (mut wrong, mut unfit) = (Vec::new(), Vec::new());
         for platform in assembly.known_platforms() {
+            let allow = gate::allowed(shared, assembly.spec.of(platform));
             let mut slots = Vec::new();
             for (number, binary) in assembly.spec.of(platform).binaries.iter().enumerate() {
-                let slot = match program(assembly, platform, &binary.value, &mut unfit) {
+                let slot = match program(assembly, platform, &binary.value, &allow, &mut unfit) {
                     Ok(Wish::There(file)) => Some(file),
                     Ok(Wish::Compile(request)) => {
                         let running = wanted.origins.len();
@@ -343,6 +343,7 @@ fn program(
     assembly: &Assembly,
     platform: TargetPlatform,
     binary: &BinarySpec,
+    allow: &BTreeSet<CheckId>,
     unfit: &mut Vec<Diagnostic>,
 ) -> Result<Wish, Box<Diagnostic>> {
     let Assembly { spec, facts, context, .. } = assembly;
@@ -358,9 +359,8 @@ fn program(
     let (program, linkage) = match &binary.source {
         BinarySource::File(path) => {
             let file = crate::image::open_source(crate::image_context(spec), path, &values)?;
-            if let Err(error) = check_program(&name, &file, platform) {
-                unfit.push(Diagnostic::error("program", with_causes(&error), path.place));
-            }
+            // Before anything compiles; what needs the base comes later.
+            unfit.extend(gate::prebuilt(&name, &file, platform, path.place, allow));
             return Ok(Wish::There(file));
         }
         BinarySource::Rust(rust) => {
@@ -395,13 +395,15 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// What each platform's layers would hold, by image; all that does not fit is an error.
 pub(super) async fn drafts(
+    shared: &Arc<Shared>,
     assemblies: &[Arc<Assembly>],
     awaited: &Awaited,
 ) -> Result<BTreeMap<(usize, TargetPlatform), Outline>, BuildError> {
     let drafting = awaited.iter().filter_map(|(&(image, platform), programs)| {
         let (assembly, programs) = (Arc::clone(assemblies.get(image)?), programs.clone());
+        let allow = gate::allowed(shared, assembly.spec.of(platform));
         Some(async move {
-            let drawn = blocking(move || Ok(outline(&assembly, platform, &programs))).await?;
+            let drawn = blocking(move || Ok(outline(&assembly, platform, &programs, &allow))).await?;
             Ok::<_, BuildError>(((image, platform), drawn))
         })
     });
@@ -429,13 +431,17 @@ fn outline(
     assembly: &Assembly,
     platform: TargetPlatform,
     programs: &[Option<PathBuf>],
+    allow: &BTreeSet<CheckId>,
 ) -> Result<Outline, ContentError> {
     let spec = assembly.spec.of(platform);
     let values = Variables { platform: Some(platform), facts: &assembly.facts };
     let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
-    let draft = draft(spec, &values, tree, programs)?;
+    let draft = draft(spec, &values, tree, programs, allow.contains(&CheckId::HiddenFile))?;
     let around = assembly.around(platform);
-    let config = container(spec, &values, &around, &draft.accounts, &draft.tree)?;
+    let config = container(spec, &values, &around, &draft.accounts, allow.contains(&CheckId::User))?;
+    if !allow.contains(&CheckId::Entrypoint) {
+        check_entrypoint(spec, &config, &draft.tree, platform)?;
+    }
     Ok(Outline { layers: draft.groups.iter().map(LayerOutline::of).collect(), config })
 }
 
@@ -448,6 +454,7 @@ impl Shared {
             jobs: self.jobs,
             locked: self.locked,
             offline: self.offline,
+            vendored: &self.vendored,
             color: self.colour,
             work_dir: &self.work_dir,
             rustc_wrapper: &self.rustc_wrapper,
@@ -526,11 +533,6 @@ async fn assemble(
     blocking(move || {
         let spec = assembly.spec.of(platform);
         let values = Variables { platform: Some(platform), facts: &assembly.facts };
-        for (binary, program) in spec.binaries.iter().zip(&programs) {
-            let name = render_file(&binary.value.to, &values).map_err(|problem| at_fault(spec, vec![*problem]))?;
-            check_program(name.as_str(), program, platform)?;
-        }
-        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
         let fault = |error| match error {
             ContentError::Spec(list) => match Diagnostics::new(spec.sources.clone(), list) {
                 Some(diagnostics) => BuildError::Check(Box::new(diagnostics)),
@@ -539,9 +541,18 @@ async fn assemble(
             ContentError::Layer(source) => BuildError::Layer { platform, source },
         };
         let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
-        let layers = assemble_layers(spec, &values, tree, &programs, &assembly.maker).map_err(fault)?;
+        let allow = gate::allowed(&shared, spec);
+        let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
+        let mut draft = draft(spec, &values, tree, &programs, allow.contains(&CheckId::HiddenFile)).map_err(fault)?;
         let around = assembly.around(platform);
-        let finished = finish(spec, &values, &around, &layers).map_err(fault)?;
+        let any_user = allow.contains(&CheckId::User);
+        let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;
+        let base = assembly.bases.of(&assembly.spec, platform);
+        let built = gate::Built { spec, platform, base, draft: &mut draft, config: &config };
+        gate::check(&shared, built, &allow)?;
+        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
+        let layers = make_layers(draft, spec, &assembly.maker).map_err(fault)?;
+        let finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;
         let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
         let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
         match (finished.new_layers.len(), written) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use builder::check::CheckId;
 use builder::target::TargetPlatform;
 use clap::Args;
 use registry_client::{Repository, Tag};
@@ -26,4 +27,7 @@ pub(crate) struct BuildFiles {
     /// Let settings through that run programs of their own
     #[arg(long)]
     pub(crate) allow_exec: bool,
+    /// Checks whose findings are let through, such as symbol-version; docs/checks.md has all
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) allow: Vec<CheckId>,
 }

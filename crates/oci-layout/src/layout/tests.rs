@@ -89,6 +89,16 @@ fn what_nothing_refers_to_goes() {
 }
 
 #[test]
+fn what_nothing_refers_to_goes_from_a_relative_directory_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let layout = Layout::create_or_open(up.join(directory.path().strip_prefix("/").unwrap()).join("oci")).unwrap();
+    layout.store().put_bytes(b"nobody's").unwrap();
+    assert_eq!(layout.remove_unreferenced().unwrap(), 1);
+}
+
+#[test]
 fn c04_a_clean_up_leaves_other_writers_their_blobs() {
     let (directory, layout) = layout();
     let other = Layout::create_or_open(directory.path()).unwrap();

@@ -83,7 +83,8 @@ fn what_does_not_belong_together_is_not_joined() {
     let twice = join(&[result(&ALL, "x"), result(&ALL[2..], "y")]).unwrap_err();
     assert!(matches!(twice, JoinError::Twice { platform, .. } if platform.to_string() == "linux/arm64"));
     refused(&[first.clone(), ImageResult { version: 2, ..rest.clone() }], "a result is of version 2; this mab knows 1");
-    let differing: [(&str, fn(&mut ImageResult)); 6] = [
+    type Change = fn(&mut ImageResult);
+    let differing: [(&str, Change); 6] = [
         ("the list of tags", |it| it.tags.push("v1".to_owned())),
         ("the image", |it| it.image = None),
         ("the date", |it| it.inputs.created = "2020-01-01T00:00:00Z".to_owned()),

@@ -198,7 +198,7 @@ impl Decoder<'_> {
         let infer = config::infer(fields.get("infer"));
         let created = fields.get("created").and_then(|node| self.created(node));
         let layers = fields.get("layers").map(config::layers).unwrap_or_default();
-        let allow = fields.items("allow").iter().filter_map(|node| self.word(node, "allow")).collect();
+        let allow = fields.items("allow").iter().filter_map(|node| self.check(node)).collect();
         let spec = BuildSpec {
             file: file.to_owned(),
             directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),

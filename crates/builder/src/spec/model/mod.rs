@@ -15,6 +15,7 @@ use registry_client::{Reference, Repository};
 use super::place::{Placed, Sources};
 use super::template::Template;
 use super::variable::Variable;
+use crate::check::CheckId;
 use crate::target::TargetPlatform;
 
 pub use binary::{BinarySource, BinarySpec, GlibcVersion, GoSpec, Link, RustSpec};
@@ -74,7 +75,7 @@ pub struct BuildSpec {
     /// How layers are cut and compressed.
     pub layers: LayersSpec,
     /// Identifiers of checks whose finding is let through.
-    pub allow: Vec<Placed<String>>,
+    pub allow: Vec<Placed<CheckId>>,
     /// The whole spec for each platform that `per-platform` says something about, with that in
     /// it. Ask with [`BuildSpec::of`].
     pub per_platform: BTreeMap<TargetPlatform, BuildSpec>,

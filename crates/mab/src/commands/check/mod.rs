@@ -1,9 +1,13 @@
-//! `mab check`: whether what a build would do can be done, short of compiling.
+//! `mab check`: can this be built, can this image start?
 
 mod file;
+mod image;
 
 use crate::cli::Check;
 
 pub(crate) fn run(arguments: &Check) -> u8 {
-    file::run(arguments)
+    match &arguments.image.subject {
+        Some(image) => image::run(image, arguments),
+        None => file::run(arguments),
+    }
 }

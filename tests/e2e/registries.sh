@@ -190,18 +190,25 @@ test_an_index_is_what_dockers_is() {
     run_ok crane validate --insecure --remote "$r/five:mab"
 }
 
+# An image of $2 random layers of $3 bytes, at $1.
+random_image() {
+    local number layers=()
+    for ((number = 1; number <= $2; number++)); do
+        head -c "$3" /dev/urandom >"layer$number"
+        tar -cf "layer$number.tar" "layer$number"
+        layers+=(-f "layer$number.tar")
+    done
+    run_ok crane append --insecure --oci-empty-base "${layers[@]}" -t "$1"
+}
+
 # Killed in the middle, run again: what is there is not sent again.
 test_a_copy_that_was_killed_goes_on() {
     start_registry big
     local big=$REGISTRY number
     tools
-    for number in 1 2 3 4 5 6 7 8 9 10 11 12; do
-        head -c 24000000 /dev/urandom >"layer$number"
-        tar -cf "layer$number.tar" "layer$number"
-    done
-    run_ok crane append --insecure --oci-empty-base $(printf -- '-f %s ' layer*.tar) -t "$big/image:1"
+    random_image "$big/image:1" 12 24000000
     start_registry target
-    local target=$REGISTRY log puts before
+    local target=$REGISTRY log before
     log=$(registry_log target)
     as_user mab copy --progress quiet "$big/image:1" "$target/image:1" &
     local pid=$!
@@ -245,10 +252,9 @@ test_a_copy_that_was_killed_goes_on() {
 
 test_an_interrupted_copy_leaves_no_temporary_files() {
     start_registry big
-    local big=$REGISTRY number
+    local big=$REGISTRY
     tools
-    for number in 1 2 3 4; do head -c 90000000 /dev/urandom >"layer$number"; tar -cf "layer$number.tar" "layer$number"; done
-    run_ok crane append --insecure --oci-empty-base $(printf -- '-f %s ' layer*.tar) -t "$big/image:1"
+    random_image "$big/image:1" 4 90000000
     STATUS=0
     as_user timeout --preserve-status -s INT 0.4 mab copy --progress quiet "$big/image:1" oci:broken:1 || STATUS=$?
     assert_equal "$STATUS" 130 "exit code"

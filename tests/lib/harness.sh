@@ -103,11 +103,11 @@ run_examples() {
         if [[ -n $NEED_REASON ]]; then part_skipped examples "$NEED_REASON"; else part_failed examples 0.0 "$NEED_BROKEN"; fi
         return 0
     done
-    local cargo
+    local cargo target=${CARGO_TARGET_DIR:-$MAB_ROOT/target}/examples # one, for what both depend on
     cargo=$(rust_prefix)/bin/cargo
     for directory in rust both/server; do
         run_step "examples/$directory" "$cargo" test --locked --manifest-path "examples/$directory/Cargo.toml" \
-            --target-dir "examples/$directory/target"
+            --target-dir "$target"
     done
     for directory in go both/query; do
         run_step "examples/$directory" go test -C "examples/$directory" -mod=readonly ./...

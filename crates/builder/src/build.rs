@@ -37,6 +37,8 @@ pub struct BuildRequest {
     pub locked_compilers: bool,
     /// Nothing is fetched, neither by mab nor by compilers. No lock file is written.
     pub offline: bool,
+    /// Bundles, which come before every network.
+    pub bundles: Vec<PathBuf>,
     /// Compilers' output may have colours.
     pub colour: bool,
     /// The program that acts as rustc's wrapper: mab itself.

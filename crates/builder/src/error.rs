@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::bundle::BundleError;
 use crate::check::Finding;
 use crate::lock::LockError;
+use crate::offline::Absent;
 use crate::process::ProcessError;
 use crate::spec::Diagnostics;
 use crate::target::TargetPlatform;
@@ -61,6 +63,12 @@ pub enum BuildError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// What an offline build would have to fetch.
+    #[error("this build needs what is not here:\n{}", absent_list(.0))]
+    Absent(Vec<Absent>),
     /// A base that no build file names.
     #[error("no build file stands on {base}")]
     UnknownBase {
@@ -126,7 +134,8 @@ impl BuildError {
         match self {
             Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
             Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
-            Self::Lock(_) => ErrorClass::Locked,
+            Self::Lock(_) | Self::Absent(_) => ErrorClass::Locked,
+            Self::Bundle(error) => error.class(),
             Self::Check(_) | Self::Gate(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
@@ -157,10 +166,29 @@ impl BuildError {
             }
             Self::Registry(error) => registry_hints(error),
             Self::Lock(error) => error.hints(),
+            Self::Bundle(error) => error.hints(),
+            Self::Absent(absent) => absent_commands(absent),
+            Self::Base { source: crate::base::BaseError::Bundle(error), .. } => error.hints(),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),
         }
     }
+}
+
+fn absent_list(absent: &[Absent]) -> String {
+    absent.iter().map(|it| format!("  {it}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Each command once, in the order of what it gets.
+fn absent_commands(absent: &[Absent]) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for it in absent {
+        let command = format!("where there is a network: `{}`", it.command);
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands
 }
 
 fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
@@ -182,6 +210,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
     match error {
         BaseError::Registry(error) => of_registry(error),
         BaseError::NoPlatform { .. } => ErrorClass::Usage,
+        BaseError::Bundle(error) => error.class(),
         BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) => ErrorClass::Usage,
         BaseError::Store(_) => ErrorClass::Output,
         _ => ErrorClass::Check,

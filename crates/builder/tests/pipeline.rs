@@ -60,6 +60,7 @@ impl Bench {
             locked: false,
             locked_compilers: false,
             offline: false,
+            bundles: Vec::new(),
             colour: false,
             rustc_wrapper: PathBuf::from("/nowhere"),
             source_date_epoch: None,

@@ -28,9 +28,8 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // cargo starts mab as its rustc wrapper: nothing else may happen before.
     if let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) {
-        let manifest_directory = std::env::var_os("CARGO_MANIFEST_DIR");
         let arguments = std::env::args_os().skip(1).collect();
-        let error = rustc_wrapper::run(arguments, &settings, manifest_directory.as_deref());
+        let error = rustc_wrapper::run(arguments, &settings, |name| std::env::var_os(name));
         text::error_line(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }

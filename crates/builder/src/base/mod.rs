@@ -111,6 +111,9 @@ pub enum BaseError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
     /// The built-in base.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -133,6 +136,7 @@ impl From<SourceError> for BaseError {
             SourceError::Layout(error) => Self::Layout(error),
             SourceError::Store(error) => Self::Store(error),
             SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Bundle(error) => Self::Bundle(error),
             SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
         }
     }

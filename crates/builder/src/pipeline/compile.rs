@@ -454,6 +454,7 @@ impl Shared {
             jobs: self.jobs,
             locked: self.locked,
             offline: self.offline,
+            vendored: &self.vendored,
             color: self.colour,
             work_dir: &self.work_dir,
             rustc_wrapper: &self.rustc_wrapper,

@@ -31,6 +31,7 @@ use self::compile::Assembly;
 use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
+use crate::bundle::{Bundles, Vendored};
 use crate::check::CheckId;
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
@@ -64,6 +65,9 @@ struct Shared {
     offline: bool,
     /// The locks of the build files.
     book: Book,
+    bundles: Arc<Bundles>,
+    /// What compilers take from the bundles.
+    vendored: Vendored,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
@@ -115,9 +119,12 @@ pub(crate) async fn run(
 ) -> Result<Vec<BuildOutcome>, BuildError> {
     let frozen = request.locked || request.offline;
     let book = Book::open(&request.specs, frozen)?;
-    let begun = begin(request, book, client, children, reporter)?;
+    let begun = begin(request, book, client, children, reporter).await?;
     let Begun { shared, specs, outputs, locked_compilers, .. } = &begun;
     let work = async {
+        if shared.offline {
+            locks::check_absent(shared, specs).await?;
+        }
         if *locked_compilers {
             locks::check_compilers(shared, specs).await?;
         }
@@ -151,7 +158,7 @@ pub(crate) async fn plan(
     let offline = if request.offline { Offline::Registries } else { Offline::Compilers };
     // Nothing is written, no lock either.
     let book = if request.locked { Book::open(&request.specs, true)? } else { Book::to_look_at(&request.specs)? };
-    let begun = begin(request, book, client, children, reporter)?;
+    let begun = begin(request, book, client, children, reporter).await?;
     let Begun { shared, specs, locked_compilers, .. } = &begun;
     let work = async {
         if *locked_compilers {
@@ -183,7 +190,7 @@ struct Begun {
     _scratch: Option<oci_layout::ScratchDirectory>,
 }
 
-fn begin(
+async fn begin(
     request: BuildRequest,
     book: Book,
     client: &Client,
@@ -195,6 +202,11 @@ fn begin(
     {
         return Err(BuildError::NoImage { file: spec.file.clone() });
     }
+    let bundles = Arc::new(Bundles::open(&request.bundles)?);
+    let mut env = request.env;
+    if request.offline {
+        crate::offline::close(&mut env);
+    }
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
     if let Some(cache) = &cache {
         locks::take_facts(&book, cache)?;
@@ -202,7 +214,7 @@ fn begin(
     // Without a cache there has to be some place all the same, for as long as the build lasts.
     let scratch = match cache {
         Some(_) => None,
-        None => Some(scratch::directory(&request.env)?),
+        None => Some(scratch::directory(&env)?),
     };
     let root = match (&cache, &scratch) {
         (Some(cache), _) => cache.root().to_owned(),
@@ -211,6 +223,10 @@ fn begin(
     };
     let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
+    let vendored = {
+        let (bundles, root) = (Arc::clone(&bundles), root.join("bundles"));
+        blocking(move || Ok(Vendored::prepare(&bundles, &root)?)).await?
+    };
     let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
     let pool = Arc::new(Pool::new(request.jobs)?);
     let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
@@ -223,10 +239,12 @@ fn begin(
         maker: Arc::new(maker),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
-        env: request.env,
+        env,
         locked: request.locked,
         offline: request.offline,
         book,
+        bundles,
+        vendored,
         allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,

@@ -146,8 +146,9 @@ fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolCont
         env.set(name, value);
     }
     if context.offline {
-        env.set("GOPROXY", "off");
+        crate::offline::close_go(&mut env);
     }
+    crate::offline::take_modules(&mut env, context.vendored);
     // Without a home that can be written to go has nowhere to work.
     let home = context.env.home().filter(|home| rustix::fs::access(home, rustix::fs::Access::WRITE_OK).is_ok());
     if home.is_none() {
@@ -177,13 +178,20 @@ fn output(
 
 /// The command that builds a unit.
 pub(super) fn command(unit: &GoUnit, context: &ToolContext<'_>) -> Command {
-    Command::new(&unit.go, &unit.directory, unit.environment.clone())
+    let command = Command::new(&unit.go, &unit.directory, unit.environment.clone())
         .arg("build")
         .args(["-p".to_owned(), context.jobs.to_string()])
         .args(&unit.arguments)
         .arg("-o")
-        .arg(&unit.output)
-        .arg(".")
+        .arg(&unit.output);
+    // Read-only is what go does by itself, unless the user's own flags say otherwise.
+    let writes = context.locked && unit.environment.text("GOFLAGS").is_some_and(|flags| flags.contains("-mod=mod"));
+    let command = match (writes, crate::bundle::has_vendored_modules(&unit.directory)) {
+        (false, _) => command,
+        (true, true) => command.arg("-mod=vendor"),
+        (true, false) => command.arg("-mod=readonly"),
+    };
+    command.arg(".")
 }
 
 /// What go says of itself, such as `go1.26.0`.

@@ -168,6 +168,8 @@ pub struct RustUnit {
     pub toolchain: Arc<RustToolchain>,
     /// The user's own rustc wrapper.
     pub user_wrapper: Option<PathBuf>,
+    /// Sources of crates that the user's configuration defines: what defines each, its name.
+    pub sources: Vec<(String, String)>,
 }
 
 /// One program for one target, with everything found out about it.
@@ -179,6 +181,7 @@ pub(super) struct Resolved {
     pub(super) place: Place,
     pub(super) toolchain: Arc<RustToolchain>,
     pub(super) user_wrapper: Option<PathBuf>,
+    pub(super) sources: Vec<(String, String)>,
 }
 
 /// Puts programs of equal settings and equal sets of binaries together. Pure.
@@ -237,6 +240,7 @@ fn unit(targets: Vec<RustTarget>, programs: Vec<Resolved>, salt: &str) -> Option
         outputs,
         toolchain: first.toolchain,
         user_wrapper: first.user_wrapper,
+        sources: first.sources,
     })
 }
 
@@ -301,6 +305,7 @@ mod tests {
             },
             toolchain: Arc::new(RustToolchain::default()),
             user_wrapper: None,
+            sources: Vec::new(),
         };
         change(&mut program);
         program

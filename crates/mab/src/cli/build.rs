@@ -37,6 +37,10 @@ pub(crate) struct Build {
     /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Take bases, crates and Go modules from a bundle of `mab vendor`, before any network; an
+    /// update together with what it updates. By default what MAB_BUNDLE names
+    #[arg(long = "bundle", value_name = "BUNDLE")]
+    pub(crate) bundles: Vec<PathBuf>,
     /// Write what became of each image to FILE: buildx's keys, and mab's own document
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(crate) metadata_file: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod login;
 mod output;
 mod platforms;
 mod transfer;
+mod vendor;
 mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,6 +27,7 @@ pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
 pub(crate) use transfer::{Copy, Push, Talk};
+pub(crate) use vendor::Vendor;
 pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Put everything that an offline build needs into one file: bases, crates, Go modules
+    #[command(after_help = vendor::EXAMPLES)]
+    Vendor(Vendor),
     /// Keep the credentials of a registry
     #[command(after_help = login::EXAMPLES)]
     Login(Login),
@@ -85,12 +90,13 @@ pub(crate) enum Command {
 
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
-  mab inspect registry.example.com/team/app:v1 --json";
+  mab inspect registry.example.com/team/app:v1 --json
+  mab inspect bundle:bundle.tar            the table of contents";
 
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// An image of a registry, or oci:DIR[:TAG|@DIGEST]
-    #[arg(value_name = "REF|oci:DIR")]
+    /// An image of a registry, oci:DIR[:TAG|@DIGEST], or bundle:PATH
+    #[arg(value_name = "REF|oci:DIR|bundle:PATH")]
     pub(crate) image: String,
     /// As JSON
     #[arg(long)]

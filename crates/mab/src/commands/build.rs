@@ -67,6 +67,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         locked: arguments.locked,
         locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
+        bundles: environment::bundles(&arguments.bundles, &env),
         colour: look.colour && arguments.progress != Progress::Json,
         rustc_wrapper: wrapper,
         source_date_epoch,

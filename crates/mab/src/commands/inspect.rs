@@ -42,6 +42,9 @@ struct Failure(String, u8);
 
 pub(crate) fn run(arguments: &Inspect) -> u8 {
     let look = Look { width: environment::width(), colour: environment::colour() };
+    if let Some(path) = arguments.image.strip_prefix("bundle:") {
+        return super::inspect_bundle::run(Path::new(path), arguments.json, look);
+    }
     let shown = match arguments.image.strip_prefix("oci:") {
         Some(location) => layout(location, look),
         None => registry(&arguments.image, look),

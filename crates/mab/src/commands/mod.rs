@@ -6,11 +6,13 @@ mod cache;
 mod check;
 mod index;
 mod inspect;
+mod inspect_bundle;
 mod lock;
 mod login;
 mod platforms;
 mod session;
 mod transfer;
+mod vendor;
 mod verify;
 
 use clap::CommandFactory as _;
@@ -31,6 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Vendor(vendor) => vendor::run(&vendor),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

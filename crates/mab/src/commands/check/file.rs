@@ -44,6 +44,7 @@ pub(super) fn run(arguments: &Check) -> u8 {
             locked: false,
             locked_compilers: false,
             offline: arguments.offline,
+            bundles: environment::bundles(&[], &session.env),
             colour: session.look.colour,
             rustc_wrapper,
             source_date_epoch,

@@ -164,7 +164,7 @@ start_registry() {
             htpasswd -Bbn "${user%%:*}" "${user#*:}" >"$dir/htpasswd"
             printf 'auth: {htpasswd: {realm: tests, path: "%s"}}\n' "$dir/htpasswd"
         elif [[ -n $token ]]; then
-            printf 'auth: {token: {realm: "http://127.0.0.1:%s/token", service: tests, issuer: tests, rootcertbundle: "%s"}}\n' \
+            printf 'auth: {token: {realm: "http://localhost:%s/token", service: tests, issuer: tests, rootcertbundle: "%s"}}\n' \
                 "$realm" "$dir/token.crt"
         fi
     } >"$dir/config.yml"

@@ -28,7 +28,7 @@ pub(crate) enum IndexCommand {
     /// Join images into a new index
     Create(Create),
     /// Change annotations or platforms of an index, in its place
-    Annotate(Annotate),
+    Annotate(Box<Annotate>),
     /// Take images out of an index, in its place
     Rm(Remove),
     /// Show what an index lists

@@ -116,6 +116,7 @@ http_answers() { # HOST PORT
 # start_registry NAME [--port N] [--user NAME:PASSWORD] [--read-only] [--no-delete]
 #     [--token NAME:PASSWORD] [--tls] [--with PROGRAM]
 # --token: tokens of a server of its own (registry_tokens NAME is its log).
+# (REGISTRY_AUTH_FILE, which is Podman's, would be read as a setting of the registry.)
 # --tls: with a certificate of `authority`. --with: another program of the same
 # kind than docker-registry, such as distribution v3.
 # Sets REGISTRY to its address (localhost:PORT). Its requests, one a line, are in
@@ -164,12 +165,12 @@ start_registry() {
             htpasswd -Bbn "${user%%:*}" "${user#*:}" >"$dir/htpasswd"
             printf 'auth: {htpasswd: {realm: tests, path: "%s"}}\n' "$dir/htpasswd"
         elif [[ -n $token ]]; then
-            printf 'auth: {token: {realm: "http://127.0.0.1:%s/token", service: tests, issuer: tests, rootcertbundle: "%s"}}\n' \
+            printf 'auth: {token: {realm: "http://localhost:%s/token", service: tests, issuer: tests, rootcertbundle: "%s"}}\n' \
                 "$realm" "$dir/token.crt"
         fi
     } >"$dir/config.yml"
     printf '%s\n' "$program" >"$dir/program"
-    service_start "registry-$name" "$program" serve "$dir/config.yml"
+    service_start "registry-$name" env -u REGISTRY_AUTH_FILE "$program" serve "$dir/config.yml"
     printf '%s\n' "$port" >"$dir/port"
     # One that speaks TLS answers plain http, too, with an error.
     service_wait "registry-$name" 20 http_answers localhost "$port" || return 1
@@ -183,7 +184,7 @@ restart_registry() {
     service_stop "registry-$1"
     read -r port <"$dir/port"
     read -r program <"$dir/program"
-    service_start "registry-$1" "$program" serve "$dir/config.yml"
+    service_start "registry-$1" env -u REGISTRY_AUTH_FILE "$program" serve "$dir/config.yml"
     service_wait "registry-$1" 20 http_answers localhost "$port"
 }
 # One line a request, in the common log format: method, path, status, bytes sent.

@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &Index) -> u8 {
             transfer(&arguments.talk, async |client, reporter| Ok(vec![create(arguments, &client, &reporter).await?]))
         }
         IndexCommand::Annotate(arguments) => transfer(&arguments.talk, async |client, reporter| {
-            let Annotate { platform, digest, annotations, set_platform, .. } = &**arguments;
+            let Annotate { platform, digest, annotations, set_platform, .. } = arguments.as_ref();
             let platform = platform.clone().map(Pick::Platform);
             let pick = platform.or_else(|| digest.map(Pick::Digest));
             let value = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
@@ -82,7 +82,7 @@ async fn push_index(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Vec<Arrived>, TransferError> {
     let source = Arc::new(Source::open(&arguments.from, client).await?);
-    index_of(&read_root(&source, &arguments.from).await?.document, &arguments.from)?;
+    index_of(&read_root(&source, &arguments.from).await?.document).ok_or_else(|| no_index(&arguments.from))?;
     if !matches!(arguments.from, Location::Registry(_)) {
         return push(&arguments.from, &arguments.targets, true, client, reporter).await;
     }
@@ -95,17 +95,21 @@ async fn push_index(
     Ok(arrived)
 }
 
-fn index_of<'a>(document: &'a Document, location: &Location) -> Result<&'a ImageIndex, TransferError> {
+fn index_of(document: &Document) -> Option<&ImageIndex> {
     match document {
-        Document::Index(index) => Ok(index),
-        Document::Manifest(_) => Err(TransferError::NotIndex { image: location.to_string() }),
+        Document::Index(index) => Some(index),
+        Document::Manifest(_) => None,
     }
+}
+
+fn no_index(location: &Location) -> TransferError {
+    TransferError::NotIndex { image: location.to_string() }
 }
 
 async fn inspect(arguments: &InspectIndex, client: &Client) -> Result<(), TransferError> {
     let source = Arc::new(Source::open(&arguments.index, client).await?);
     let root = read_root(&source, &arguments.index).await?;
-    let index = index_of(&root.document, &arguments.index)?;
+    let index = index_of(&root.document).ok_or_else(|| no_index(&arguments.index))?;
     if arguments.raw {
         text::result_bytes(&root.bytes);
         return Ok(());

@@ -87,7 +87,8 @@ musl_base() {
 # musl_cc OUTPUT: the same program for musl, with its loader.
 musl_cc() {
     printf '#include <stdio.h>\nint main(void) { puts("started"); return 0; }\n' >main.c
-    "$(musl_prefix)/bin/x86_64-linux-musl-gcc" -O1 -no-pie -o "$1" main.c -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
+    "$(musl_prefix)/bin/x86_64-linux-musl-gcc" -O1 -no-pie -o "$1" main.c \
+        "$(base_musl_dir)/root/lib/x86_64-linux-musl/libc.so" -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
 }
 
 test_machine() {
@@ -106,7 +107,7 @@ test_program() {
     spec
     refused program "/usr/bin/app for linux/amd64 is a damaged ELF file"
     forced program
-    fails_to_start 'exec format error|input/output error|Segmentation|started' || true
+    fails_to_start '.*' # the kernel kills it without a word
     printf 'no program\n' >app
     refused program "is not a Linux program (ELF) but something else"
     forced program,entrypoint
@@ -123,7 +124,7 @@ test_float_abi() {
     spec "platforms: [linux/arm/v7]" "files:" "  - {from: libtwice.so, to: /usr/lib/libtwice.so}"
     refused float-abi "is a soft-float program with libraries (gnueabi), but a hard-float one"
     forced float-abi,interpreter
-    fails_to_start 'no such file or directory' linux/arm/v7
+    fails_to_start '[Nn]o such file or directory' linux/arm/v7
 }
 
 test_isa_level() {
@@ -145,7 +146,7 @@ test_isa_level() {
     forced isa-level
     root_of linux/amd64
     run qemu-x86_64-static -cpu qemu64 root/rootfs/usr/bin/app
-    assert_contains "$ERR$OUT" "only run on processors with"
+    assert_contains "$ERR$OUT" "can only be run on AMD64 processors with v3"
     # Debian's armhf is ARMv7, which the first Raspberry Pi is not.
     printf 'int main(void) { return 0; }\n' >main.c
     arm-linux-gnueabihf-gcc -static -o app main.c
@@ -203,7 +204,7 @@ test_symbol_version() {
     cc app
     spec "base: $OLD_BASE"
     refused symbol-version "error: /usr/bin/app for linux/amd64 needs GLIBC_2.34, but its base has glibc 2.33" \
-        "base: $OLD_BASE@sha256:" "take a newer base (debian:bookworm has 2.36)" "linux-gnu.2.33" "link it statically"
+        "base: $OLD_BASE@sha256:" "take a newer base (debian:bookworm has 2.36)" "-gnu.2.33" "link it statically"
     forced symbol-version
     fails_to_start "version .GLIBC_2.34. not found"
     # The same with what cgo makes, compiled by mab.

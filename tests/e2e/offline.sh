@@ -102,7 +102,7 @@ test_full_disks_leave_what_was_there() {
 # The operator's page, as it stands: its connected commands with a network, the
 # others in a closed namespace (those that push have the registry alone).
 test_the_page_on_air_gaps_is_true() {
-    local number=0 side script
+    local number=0 side script gapped_home=
     user_copy "$MAB_ROOT/examples/go" "$T/connected"
     sed -i "s|localhost:5000/base/debian:bookworm|localhost:5000/page/debian:stable|" connected/build.debian.yaml
     mv connected/build.debian.yaml connected/build.yaml
@@ -127,7 +127,11 @@ test_the_page_on_air_gaps_is_true() {
         else
             # Across the gap: the sources and the bundles.
             run_ok as_user bash -c "tar -C connected -cf - . | tar -C gapped -xf -"
-            fresh_home
+            # A home of its own, with nothing in it when the first of these begins.
+            if [[ -z ${gapped_home:-} ]]; then
+                fresh_home
+                gapped_home=$TEST_HOME
+            fi
             cd gapped
             if grep -qE -- '--push|mab push' "../$script"; then
                 run_ok as_user bash -euo pipefail "../$script"

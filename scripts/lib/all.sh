@@ -30,6 +30,7 @@ testbed_ensure() {
         musl) ensure_musl ;;
         rust-musl) ensure_rust_musl ;;
         sysroots) ensure_sysroots ;;
+        musl-base) ensure_musl_base ;;
         cargo-deny) ensure_cargo_deny ;;
         distribution) ensure_distribution ;;
         peer-*) ensure_peer "${1#peer-}" ;;

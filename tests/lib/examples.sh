@@ -37,6 +37,8 @@ example_build() {
     # The compilers' own caches stay: what they hold is not mab's.
     example_cold .
     rm -rf "$TEST_HOME/.cache/mab"
+    # To a repository that has nothing, not even what another test has pushed there.
+    rm -rf "$MAB_TEST_REGISTRY_FILES/docker/registry/v2/repositories/examples/$1"
     lines=$(wc -l <"$MAB_TEST_REGISTRY_LOG")
     run_ok as_user mab build -f build.debian.yaml --push --progress plain
     assert_lacks "$ERR" warning

@@ -86,6 +86,10 @@ run_docs() {
     for check in "$MAB_ROOT"/tests/docs/*; do
         [[ -f $check && -x $check ]] || continue
         found=1
+        if [[ $check == */build-file-schema ]] && ! { have node && have npm; }; then
+            part_skipped docs/build-file-schema "node and npm are missing (as root: apt-get install nodejs npm)"
+            continue
+        fi
         run_step "docs/$(basename "$check")" "$check"
     done
     [[ -n $found ]] || printf 'note    docs: tests/docs/ holds no checks\n'
@@ -99,11 +103,11 @@ run_examples() {
         if [[ -n $NEED_REASON ]]; then part_skipped examples "$NEED_REASON"; else part_failed examples 0.0 "$NEED_BROKEN"; fi
         return 0
     done
-    local cargo
+    local cargo target=${CARGO_TARGET_DIR:-$MAB_ROOT/target}/examples # one, for what both depend on
     cargo=$(rust_prefix)/bin/cargo
     for directory in rust both/server; do
         run_step "examples/$directory" "$cargo" test --locked --manifest-path "examples/$directory/Cargo.toml" \
-            --target-dir "examples/$directory/target"
+            --target-dir "$target"
     done
     for directory in go both/query; do
         run_step "examples/$directory" go test -C "examples/$directory" -mod=readonly ./...
@@ -129,7 +133,7 @@ need() {
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
         zig) need_part zig || return 1 ;;
-        go | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
+        go | musl-base | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1

@@ -15,6 +15,7 @@ import sys
 trace, layout = sys.argv[1], os.path.realpath(sys.argv[2])
 dirty = set()        # files with bytes that are not flushed, by their present path
 unnamed = set()      # paths whose directory was not flushed since they got their name
+named = set()        # blobs that got their name in this build
 flushes = writes = renames = 0
 committed = False
 
@@ -89,6 +90,7 @@ for text in events:
             else:
                 dirty.discard(new)
             unnamed.add(new)
+            named.add(new)
             if new == index:
                 committed = True
                 if new in dirty:
@@ -101,6 +103,7 @@ if not committed:
     sys.exit("index.json was never replaced: the trace is not of a build")
 if index in unnamed:
     sys.exit("at the end: the name of index.json is not flushed")
-if writes < len(wanted) or flushes < len(wanted):
-    sys.exit(f"only {writes} writes and {flushes} flushes for {len(wanted)} blobs: the trace is not whole")
-print(f"{len(events)} calls, {writes} writes, {renames} renames, {flushes} flushes, {len(wanted)} blobs: a cut at any moment loses nothing")
+new = len(wanted & named)
+if new < 4 or writes < new or flushes < new:
+    sys.exit(f"only {writes} writes and {flushes} flushes for {new} new blobs: the trace is not whole")
+print(f"{len(events)} calls, {writes} writes, {renames} renames, {flushes} flushes, {new} new blobs: a cut at any moment loses nothing")

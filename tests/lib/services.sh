@@ -356,7 +356,7 @@ as_users() { ! is_root || chown -R 65534:65534 "$@"; }
 user_copy() {
     mkdir -p "$2"
     if [[ -d $1 ]]; then
-        tar -C "$1" --exclude=./target --exclude=./oci -cf - . | tar -C "$2" -xf -
+        tar -C "$1" --exclude=target --exclude=oci -cf - . | tar -C "$2" -xf -
     else
         cp "$1" "$2/"
     fi

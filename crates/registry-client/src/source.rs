@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use oci_layout::digest::{Verifier, VerifyError};
+use oci_layout::digest::Verifier;
 use oci_layout::{BlobSource, Descriptor};
 
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl UploadSource for LocalSource {
                 loop {
                     let mut piece = Vec::with_capacity(PIECE);
                     let outcome = match (&mut reader).take(PIECE as u64).read_to_end(&mut piece) {
-                        Ok(_) => check(&mut verifier, &piece, size).map_err(std::io::Error::other),
+                        Ok(_) => check(&mut verifier, &piece, size),
                         Err(error) => Err(error),
                     };
                     let ends = piece.is_empty() || outcome.is_err();
@@ -97,11 +97,11 @@ impl UploadSource for LocalSource {
 
 /// Takes a piece into account; an empty one is the end. The last piece is passed on only when all
 /// of the content proves right.
-fn check(verifier: &mut Option<Verifier>, piece: &[u8], size: u64) -> Result<(), VerifyError> {
+fn check(verifier: &mut Option<Verifier>, piece: &[u8], size: u64) -> std::io::Result<()> {
     let Some(mut current) = verifier.take() else { return Ok(()) };
-    current.update(piece)?;
+    current.update(piece).map_err(std::io::Error::other)?;
     if piece.is_empty() || current.seen() == size {
-        return current.finish();
+        return current.finish().map_err(std::io::Error::other);
     }
     *verifier = Some(current);
     Ok(())

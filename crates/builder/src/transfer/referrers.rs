@@ -1,5 +1,6 @@
 //! What refers to an image travels with it: signatures, SBOMs, attestations, and what refers to those.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,10 +41,11 @@ pub(super) async fn find(tree: &Tree, shown: &str, reporter: &dyn Reporter) -> R
         let mut lists = Vec::new();
         for (subject, source) in subjects {
             let key = Arc::as_ptr(&source).addr();
-            if !local.contains_key(&key) {
-                local.insert(key, source.listed_referrers()?);
-            }
-            let listed = local.get(&key).and_then(|all| all.get(&subject)).cloned().unwrap_or_default();
+            let all = match local.entry(key) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(unread) => unread.insert(source.listed_referrers()?),
+            };
+            let listed = all.get(&subject).cloned().unwrap_or_default();
             lists.push(list(source, subject, listed));
         }
         let lists: Vec<(Digest, Arc<Source>, Vec<Descriptor>)> =

@@ -1,6 +1,7 @@
 //! Where images go: a closed set. Blobs come first, then documents with children before parents, then
 //! referrers, and what makes it all visible last: tags, a layout's `index.json`, an archive's name.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -220,11 +221,14 @@ async fn to_registry(
     let mut listed: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
     let mut stored = 0;
     for referrer in referrers {
-        if !listed.contains_key(&referrer.subject) {
-            let known = client.referrers(repository, &referrer.subject, None).await?;
-            listed.insert(referrer.subject, known.into_iter().map(|entry| entry.digest).collect());
-        }
-        if listed.get(&referrer.subject).is_some_and(|known| known.contains(&referrer.descriptor.digest)) {
+        let known = match listed.entry(referrer.subject) {
+            Entry::Occupied(asked) => asked.into_mut(),
+            Entry::Vacant(unasked) => {
+                let known = client.referrers(repository, &referrer.subject, None).await?;
+                unasked.insert(known.into_iter().map(|entry| entry.digest).collect())
+            }
+        };
+        if known.contains(&referrer.descriptor.digest) {
             continue;
         }
         publishing.store(&publications(referrer.tree.below.iter())?, &progress).await?;

@@ -132,10 +132,8 @@ fn wrappers_of_a_file_and_of_the_workspace_are_both_called() {
 fn no_flag_comes_twice() {
     let mut machine = app();
     let log = machine.root.join("log");
-    let text = format!(
-        "case \"$*\" in *'--crate-name app'*) printf '%s\\n' \"$@\" >>{};; esac\nexec \"$@\"",
-        log.display()
-    );
+    let text =
+        format!("case \"$*\" in *'--crate-name app'*) printf '%s\\n' \"$@\" >>{};; esac\nexec \"$@\"", log.display());
     script(&machine.root.join("bin/cache"), &text);
     machine.env.set("RUSTC_WRAPPER", machine.root.join("bin/cache"));
     machine.env.set("RUSTFLAGS", "--cfg users");

@@ -28,7 +28,7 @@ pub(crate) enum IndexCommand {
     /// Join images into a new index
     Create(Create),
     /// Change annotations or platforms of an index, in its place
-    Annotate(Annotate),
+    Annotate(Box<Annotate>),
     /// Take images out of an index, in its place
     Rm(Remove),
     /// Show what an index lists
@@ -58,16 +58,16 @@ pub(crate) struct Annotate {
     #[arg(value_name = "DST")]
     pub(crate) index: Location,
     /// Change the entries for this platform, rather than the index itself
-    #[arg(long, value_name = "PLATFORM", conflicts_with = "digest")]
+    #[arg(long, value_name = "PLATFORM", group = "entry")]
     pub(crate) platform: Option<Platform>,
     /// Change the entry with this digest, rather than the index itself
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", group = "entry")]
     pub(crate) digest: Option<Digest>,
     /// Set an annotation; without a value, take it away
     #[arg(long = "annotation", value_name = "KEY=[VALUE]", value_parser = pair)]
     pub(crate) annotations: Vec<(String, String)>,
     /// Give the entry another platform; its config must agree
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", requires = "entry")]
     pub(crate) set_platform: Option<Platform>,
     #[command(flatten)]
     pub(crate) talk: Talk,
@@ -79,7 +79,7 @@ pub(crate) struct Remove {
     #[arg(value_name = "DST")]
     pub(crate) index: Location,
     /// The images for these platforms
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',', required_unless_present = "digests")]
     pub(crate) platforms: Vec<Platform>,
     /// The entries with these digests
     #[arg(long = "digest", value_name = "DIGEST", value_delimiter = ',')]

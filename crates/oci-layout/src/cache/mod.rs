@@ -105,7 +105,7 @@ enum Kind {
 impl Kind {
     fn directory(self) -> &'static str {
         match self {
-            Self::Facts => "facts-1",
+            Self::Facts => "facts-2",
             Self::Layers => "layers-1",
             Self::Memo => "memo-1",
             Self::Other => "records-1",
@@ -382,7 +382,7 @@ fn check_private(root: &Path) -> Result<(), CacheError> {
 
 /// Sums of sizes by kind, for people.
 impl Cache {
-    /// Number and bytes of the files of each kind: `blobs`, `facts-1` and so on.
+    /// Number and bytes of the files of each kind: `blobs`, `facts-2` and so on.
     pub fn summary(&self) -> Result<BTreeMap<String, (u64, u64)>, CacheError> {
         let mut sums = BTreeMap::new();
         for file in self.files()? {

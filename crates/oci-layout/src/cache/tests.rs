@@ -12,7 +12,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
 }
 
 fn facts() -> LayerFacts {
-    LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
+    LayerFacts::parse(br#"{"version":2,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn d01_a_full_disk_leaves_no_half_record() {
     let root = cache.root().to_owned();
     drop(cache);
     let mut left: Vec<_> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.retain(|name| name != "in-use" && name != "facts-1");
+    left.retain(|name| name != "in-use" && name != "facts-2");
     assert!(left.is_empty(), "{left:?}");
 }
 

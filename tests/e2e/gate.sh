@@ -378,9 +378,11 @@ test_no_false_alarm() {
     done
     musl_base
     run_ok as_user mab check "$MUSL_BASE" --json
-    printf '%s' "$OUT" >checked.json
-    count checked.json
-    assert_equal "$(jq -r '[.platforms[].findings[] | select(.answer == "does not fit")] | length' checked.json)" 0
+    # One file, whose level nobody says; all three bases together are counted.
+    printf '%s' "$OUT" >musl.json
+    jq -s '{platforms: map(.platforms) | add}' checked.json musl.json >both.json
+    count both.json
+    assert_equal "$(jq -r '[.platforms[].findings[] | select(.answer == "does not fit")] | length' musl.json)" 0
 }
 
 test_the_examples_pass() {
@@ -439,6 +441,7 @@ test_images_of_docker() {
     printf 'FROM scratch\nCOPY app /app\nENTRYPOINT ["/app"]\n' >Dockerfile
     docker build -q -t gate:good . >/dev/null
     docker save -o good.tar gate:good
+    chmod go+r good.tar
     run_ok as_user mab check docker-archive:good.tar
     # The usual mistake: the platform is said, and the same file copied.
     docker build -q --platform linux/arm64 -t gate:wrong . >/dev/null

@@ -12,6 +12,7 @@ MAB_ROOT=${MAB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 . "$MAB_ROOT/scripts/lib/musl.sh"
 . "$MAB_ROOT/scripts/lib/sysroots.sh"
 . "$MAB_ROOT/scripts/lib/deny.sh"
+. "$MAB_ROOT/scripts/lib/bench-data.sh"
 
 # testbed_ensure PART: makes it when it is not there. Tools go onto PATH.
 testbed_ensure() {
@@ -21,6 +22,7 @@ testbed_ensure() {
         packages-tools) ensure_packages_tools ;;
         host-rust) ensure_host_rust ;;
         rust) ensure_rust ;;
+        rust-arm64) arm64_cargo --version >/dev/null ;;
         go) ensure_go ;;
         bases) ensure_bases ;;
         packages-cxx) ensure_packages_cxx ;;
@@ -28,6 +30,7 @@ testbed_ensure() {
         musl) ensure_musl ;;
         rust-musl) ensure_rust_musl ;;
         sysroots) ensure_sysroots ;;
+        musl-base) ensure_musl_base ;;
         cargo-deny) ensure_cargo_deny ;;
         distribution) ensure_distribution ;;
         peer-*) ensure_peer "${1#peer-}" ;;

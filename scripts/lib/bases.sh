@@ -100,3 +100,24 @@ ensure_bases() {
         "unpacking a small Debian base for five platforms (packages of $MAB_SUITE, about 60 MB to download) into $MAB_TESTBED/bases" \
         bases_make
 }
+
+# musl for the host: the root file system of a base (root/) with musl's loader and
+# a shell linked against it, and what compiles against musl (sdk/).
+musl_base_make() {
+    local dir=$1 apt=$1/apt host package
+    host=$(dpkg --print-architecture)
+    apt_own "$apt" "$MAB_SUITE" "$host"
+    apt_own_download "$apt" musl musl-dev
+    mkdir -p "$dir"/{root,sdk}
+    for package in "$apt"/debs/musl_*.deb; do dpkg -x "$package" "$dir/root"; done
+    for package in "$apt"/debs/*.deb; do dpkg -x "$package" "$dir/sdk"; done
+    rm -rf "$apt" "$dir/root/usr/share"
+    mkdir -p "$dir/root"/{etc,tmp,usr/bin}
+    printf 'root:x:0:0:root:/root:/bin/sh\n' >"$dir/root/etc/passwd"
+    printf 'root:x:0:\n' >"$dir/root/etc/group"
+}
+musl_base_hash() { part_hash musl_base_make "$MAB_SUITE"; }
+musl_base_dir() { part_find musl-base "$(musl_base_hash)"; }
+ensure_musl_base() {
+    part_make musl-base "$(musl_base_hash)" "unpacking musl and its headers into $MAB_TESTBED/musl-base" musl_base_make
+}

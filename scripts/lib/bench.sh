@@ -20,9 +20,9 @@ bench_mab() {
 # the shell cannot start a clock and a process without a fork between.
 bench_time() {
     python3 - "$BENCH_RESULT" "$@" <<'PYTHON'
-import resource, subprocess, sys, time
+import os, resource, subprocess, sys, time
 result, command = sys.argv[1], sys.argv[2:]
-with open("bench.log", "ab") as log:
+with open(os.path.join(os.path.dirname(result), "bench.log"), "ab") as log:
     start = time.perf_counter()
     status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
     seconds = time.perf_counter() - start
@@ -48,7 +48,7 @@ bench_side() {
 
 bench_run() {
     local pairs=${MAB_BENCH_PAIRS:-7} number
-    title='' peer='' goal=''
+    title='' peer='' goal='' limit_seconds='' limit_memory=''
     # shellcheck disable=SC1090
     . "$1"
     services_begin
@@ -58,12 +58,14 @@ bench_run() {
     BENCH_RESULT=$WORK/.result
     bench_mab
     prepare
-    say "$title: a warm-up, then $pairs pairs"
+    say "$title: a warm-up, then $pairs ${peer:+pairs}"
     bench_side ours 0
-    bench_side peer 0
+    [[ -z $peer ]] || bench_side peer 0
     rm -f "$WORK/ours" "$WORK/peer"
     for ((number = 1; number <= pairs; number++)); do
-        if ((number % 2)); then
+        if [[ -z $peer ]]; then
+            bench_side ours "$number"
+        elif ((number % 2)); then
             bench_side ours "$number"
             bench_side peer "$number"
         else
@@ -73,32 +75,41 @@ bench_run() {
     done
     if declare -F check >/dev/null; then check || die "the two sides did not do the same work"; fi
 
-    python3 - "$WORK/ours" "$WORK/peer" "$peer" "$goal" "$title" "$(nproc)" "$(basename "$1")" "${bench_missed:-}" <<'PYTHON'
+    python3 - "$WORK/ours" "$WORK/peer" "$peer" "$goal" "$limit_seconds" "$limit_memory" "$title" "$(nproc)" "$(basename "$1")" "${bench_missed:-}" <<'PYTHON'
 import statistics, sys
-ours_file, peer_file, peer, goal, title, cores, case, missed = sys.argv[1:]
-bench_missed = missed != ""
+ours_file, peer_file, peer, goal, limit_seconds, limit_memory, title, cores, case, missed = sys.argv[1:]
 def read(path):
     rows = [line.split() for line in open(path)]
     return [float(r[0]) for r in rows], [int(r[1]) for r in rows]
-ours, ours_memory = read(ours_file)
-theirs, theirs_memory = read(peer_file)
-ratios = [a / b for a, b in zip(ours, theirs)]
-ratio = statistics.median(ratios)
-print(f"{case}: {title}; {len(ours)} pairs, {cores} cores")
-for name, times, memory in (("mab", ours, ours_memory), (peer, theirs, theirs_memory)):
+failed = missed != ""
+def verdict(what, value, limit, unit=""):
+    global failed
+    ok = value <= float(limit)
+    failed = failed or not ok
+    print(f"  {'pass' if ok else 'MISS'}: {what} {value:.3f}{unit}, goal at most {float(limit):g}{unit}")
+def side(name, times, memory):
     print(f"  {name:<10} median {statistics.median(times):7.3f} s   "
           f"{min(times):.3f} to {max(times):.3f} s   peak {max(memory) / 1024:.0f} MiB")
-print(f"  ratio      median {ratio:7.3f}     {min(ratios):.3f} to {max(ratios):.3f}")
-if goal.startswith("+"):
-    # A goal of so many seconds more than the peer's.
-    differences = [a - b for a, b in zip(ours, theirs)]
-    measured, allowed = statistics.median(differences), float(goal)
-    print(f"  difference median {measured:6.3f} s   {min(differences):.3f} to {max(differences):.3f} s")
-    ok = measured <= allowed
-    print(f"  {'pass' if ok else 'MISS'}: {measured:+.3f} s, goal at most {allowed:+g} s")
-else:
-    ok = ratio <= float(goal)
-    print(f"  {'pass' if ok else 'MISS'}: {ratio:.3f}, goal at most {float(goal):g}")
-sys.exit(0 if ok and not bench_missed else 1)
+ours, ours_memory = read(ours_file)
+print(f"{case}: {title}; {len(ours)} {'pairs' if peer else 'runs'}, {cores} cores")
+side("mab", ours, ours_memory)
+if peer:
+    theirs, theirs_memory = read(peer_file)
+    side(peer, theirs, theirs_memory)
+    ratios = [a / b for a, b in zip(ours, theirs)]
+    print(f"  ratio      median {statistics.median(ratios):7.3f}     {min(ratios):.3f} to {max(ratios):.3f}")
+    if goal.startswith("+"):
+        # A goal of so many seconds more than the peer's.
+        differences = [a - b for a, b in zip(ours, theirs)]
+        print(f"  difference median {statistics.median(differences):6.3f} s   "
+              f"{min(differences):.3f} to {max(differences):.3f} s")
+        verdict("difference", statistics.median(differences), goal, " s")
+    else:
+        verdict("ratio", statistics.median(ratios), goal)
+if limit_seconds:
+    verdict("median", statistics.median(ours), limit_seconds, " s")
+if limit_memory:
+    verdict("peak", max(ours_memory) / 1024, limit_memory, " MiB")
+sys.exit(1 if failed else 0)
 PYTHON
 }

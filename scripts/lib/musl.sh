@@ -116,41 +116,47 @@ ensure_musl() {
 }
 
 # The standard library comes out of cargo's -Zbuild-std and the package of
-# rustc's sources. Its own dependencies come from the crates' registry.
+# rustc's sources. Its own dependencies come from the crates' registry. What was
+# compiled is kept in a directory of its own until the part is whole: it takes
+# about ten minutes of a processor, and a busy machine may need several tries.
 rust_musl_make() {
-    local dir=$1 musl=$2 rust=$3 apt=$1/apt version host name target libraries gcc file targets=() own
+    local dir=$1 musl=$2 rust=$3 version host name target libraries gcc file own
+    local work=$MAB_TESTBED/.work-rust-musl
     host=$(dpkg --print-architecture)
-    cp -al "$rust/." "$dir/" 2>/dev/null || cp -a "$rust/." "$dir/"
-    version=$(<"$dir/version")
-    apt_own "$apt" "$MAB_SUITE" "$host"
-    apt_own_download "$apt" "rust-web-src=$version"
-    dpkg -x "$apt"/debs/*.deb "$apt/sources"
-    mkdir -p "$dir/usr/lib/rustlib/src"
-    mv "$apt"/sources/usr/src/rustc-* "$dir/usr/lib/rustlib/src/rust"
-    mkdir -p "$apt/work/src"
-    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n' >"$apt/work/Cargo.toml"
-    : >"$apt/work/src/lib.rs"
-    for target in $(musl_targets); do targets+=(--target "$target"); done
+    version=$(<"$rust/version")
+    if [[ $(cat "$work/ready" 2>/dev/null) != "$version" ]]; then
+        rm -rf "$work"
+        mkdir -p "$work/empty/src" "$work/toolchain/usr/lib/rustlib/src"
+        cp -al "$rust/." "$work/toolchain/" 2>/dev/null || cp -a "$rust/." "$work/toolchain/"
+        apt_own "$work/apt" "$MAB_SUITE" "$host"
+        apt_own_download "$work/apt" "rust-web-src=$version"
+        dpkg -x "$work"/apt/debs/*.deb "$work/sources"
+        mv "$work"/sources/usr/src/rustc-* "$work/toolchain/usr/lib/rustlib/src/rust"
+        printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n' >"$work/empty/Cargo.toml"
+        : >"$work/empty/src/lib.rs"
+        printf '%s\n' "$version" >"$work/ready"
+    fi
     # Bitcode: for programs that are linked with lto.
-    (cd "$apt/work" && PATH=$dir/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_HOME=$apt/cargo CARGO_INCREMENTAL=0 \
-        CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-        RUSTFLAGS="-Cembed-bitcode=yes -Ctarget-feature=+crt-static --remap-path-prefix=$dir/usr/lib/rustlib/src/rust=/rustc/$version --remap-path-prefix=$apt/cargo=/rustc/$version/vendor" \
-        timeout 3600 cargo build -q --release "${targets[@]}" -Zbuild-std=std,panic_abort,panic_unwind,test) >&2
-    rm -rf "$dir/usr/lib/rustlib/src"
+    for target in $(musl_targets); do
+        (cd "$work/empty" && PATH=$work/toolchain/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_HOME=$work/cargo CARGO_INCREMENTAL=0 \
+            RUSTFLAGS="-Cembed-bitcode=yes -Ctarget-feature=+crt-static --remap-path-prefix=$work/toolchain/usr/lib/rustlib/src/rust=/rustc/$version --remap-path-prefix=$work/cargo=/rustc/$version/vendor" \
+            timeout 3600 cargo build -q --release --target "$target" -Zbuild-std=std,panic_abort,panic_unwind) >&2
+    done
+    cp -al "$rust/." "$dir/" 2>/dev/null || cp -a "$rust/." "$dir/"
     for name in $(bases_names); do
         target=$(musl_field "$name" 2)
         gcc=$(musl_field "$name" 3)
         libraries=$dir/usr/lib/rustlib/$target/lib
         own=$libraries/self-contained
         mkdir -p "$own"
-        for file in "$apt/work/target/$target"/release/deps/*.rlib; do
+        for file in "$work/empty/target/$target"/release/deps/*.rlib; do
             [[ $(basename "$file") == libempty-* ]] || cp "$file" "$libraries/"
         done
         for file in crt1.o rcrt1.o Scrt1.o crti.o crtn.o libc.a libunwind.a; do cp "$musl/$name/lib/$file" "$own/"; done
         for file in crtbegin.o crtbeginS.o crtend.o crtendS.o; do cp "$("$gcc-gcc" -print-file-name=$file)" "$own/"; done
         rust_has_target "$dir/bin/rustc" "$target" || die "no std was made for $target"
     done
-    rm -rf "$apt"
+    rm -rf "$work"
 }
 rust_musl_hash() { part_hash rust_musl_make "$(rust_cross_hash)" "$(musl_hash)"; }
 rust_musl_prefix() { part_find rust-musl "$(rust_musl_hash)"; }

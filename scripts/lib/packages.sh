@@ -108,3 +108,10 @@ ensure_packages_tools() {
     mapfile -t names < <(packages_tools)
     packages_ensure "test tools" "${names[@]}"
 }
+
+# Node and npm, for the check of the build file's schema with an editor's own
+# language server. Often installed from elsewhere.
+ensure_node() {
+    ! { have node && have npm; } || return 0
+    (packages_ensure "Node" nodejs npm)
+}

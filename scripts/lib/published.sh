@@ -12,9 +12,9 @@ dufs      rust dufs       0.43.0 .           dufs      static
 miniserve rust miniserve  0.29.0 .           miniserve debian
 bat       rust bat        0.25.0 .           bat       debian
 sccache   rust sccache    0.10.0 .           sccache   debian
-crane     go   github.com/google/go-containerregistry v0.20.3 cmd/crane crane static
-regctl    go   github.com/regclient/regclient v0.8.2 cmd/regctl regctl static
-oras      go   oras.land/oras  v1.2.2 cmd/oras  oras  static
+crane     go   github.com/google/go-containerregistry v0.22.1 cmd/crane crane static
+regctl    go   github.com/regclient/regclient v0.11.7 cmd/regctl regctl static
+oras      go   oras.land/oras v1.3.6 cmd/oras  oras  static
 hugo      go   github.com/gohugoio/hugo v0.140.2 . hugo debian
 "
 MAB_PUBLISHED_PLATFORMS="amd64 arm64 armv7"
@@ -87,6 +87,16 @@ published_data() { # DIRECTORY
     printf '{{ .Title }}: {{ .Content }}\n' >"$1/site/layouts/_default/single.html"
     printf '{{ range .Pages }}{{ .Title }}{{ end }}\n' >"$1/site/layouts/_default/list.html"
     chmod -R a+rX "$1"
+}
+
+# published_version NAME RUN…: what it says of itself, but for the platform.
+published_version() {
+    local name=$1
+    shift
+    case $(published_field "$name" 2) in
+        rust) "$@" --version | head -n 1 ;;
+        go) "$@" version | sed 's,linux/[a-z0-9]*,PLATFORM,' ;;
+    esac
 }
 
 # published_task NAME RUN…: one real task; prints what is to be equal everywhere. RUN is a

@@ -175,3 +175,25 @@ ensure_rust_targets() {
     ensure_rust
     PATH=$(rust_prefix)/bin:$PATH
 }
+
+# --- mab's own code for arm64, to be run under QEMU ---------------------------
+
+rust_arm64_make() {
+    rust_unpack "$1" "$MAB_SUITE-security $MAB_SUITE" "$MAB_HOST_RUST" "$(dpkg --print-architecture)" arm64
+}
+rust_arm64_hash() { part_hash rust_arm64_make "$MAB_SUITE $MAB_HOST_RUST" "$(declare -f rust_unpack)"; }
+
+# arm64_cargo COMMAND…: cargo of the host with a compiler that has arm64's
+# standard library: the host's own where it has it, else unpacked packages.
+arm64_cargo() {
+    local target=aarch64-unknown-linux-gnu rustc=rustc
+    ensure_host_rust
+    if ! rust_has_target rustc "$target"; then
+        part_make rust-arm64 "$(rust_arm64_hash)" \
+            "unpacking Rust $MAB_HOST_RUST with arm64's standard library (packages of $MAB_SUITE-security, about 130 MB to download) into $MAB_TESTBED/rust-arm64" \
+            rust_arm64_make
+        rustc=$(part_find rust-arm64 "$(rust_arm64_hash)")/bin/rustc
+    fi
+    RUSTC=$rustc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc cargo "$@" --target "$target"
+}

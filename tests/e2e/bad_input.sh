@@ -60,6 +60,42 @@ test_missing_tools_are_told_at_once() {
     assert_contains "$ERR" "go"
 }
 
+# Real compilers with gaps: two standard libraries of five, one linker for the
+# others of four, no Go. All of it in one report, and nothing is compiled.
+test_everything_that_is_missing_is_in_one_report() {
+    user_copy "$MAB_ROOT/examples/both" "$T/both"
+    mkdir -p bin sysroot/lib/rustlib
+    local real tool
+    real=$(rust_prefix) || real=
+    real=${real:+$real/bin/}
+    for tool in sh env ld as ar sed cat dirname readlink uname dpkg apt-get apt-cache; do
+        ! command -v "$tool" >/dev/null || ln -s "$(command -v "$tool")" "bin/$tool"
+    done
+    # cc by another name would be a linker for this machine alone, and so it is here.
+    ln -s "$(command -v cc)" bin/cc
+    ln -s "$(command -v aarch64-linux-gnu-gcc)" bin/aarch64-linux-gnu-gcc
+    local libraries
+    libraries=$(dirname "$("${real}rustc" --print target-libdir --target x86_64-unknown-linux-gnu)")
+    libraries=$(dirname "$libraries")
+    for tool in x86_64-unknown-linux-gnu s390x-unknown-linux-gnu; do
+        ln -s "$libraries/$tool" "sysroot/lib/rustlib/$tool"
+    done
+    printf '#!/bin/sh\nexec %s --sysroot %s "$@"\n' "$(command -v "${real}rustc")" "$T/sysroot" >bin/rustc
+    printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v "${real}cargo")" >bin/cargo
+    chmod 755 bin/rustc bin/cargo
+    cd "$T/both"
+    run_exit 3 as_user PATH="$T/bin" "$MAB" build -f build.debian.yaml -o oci:oci
+    local part
+    for part in "linux/arm64" "linux/arm/v7" "linux/ppc64le" "linux/s390x" aarch64-unknown-linux-gnu \
+        armv7-unknown-linux-gnueabihf powerpc64le-unknown-linux-gnu '`go` is not on PATH' https://go.dev/doc/install; do
+        assert_contains "$ERR" "$part"
+    done
+    assert_matches "$ERR" 's390x-linux-gnu-gcc|gcc-s390x-linux-gnu'
+    assert_lacks "$ERR" "Compiling"
+    assert_no_path server/target/mab
+    assert_no_path oci/index.json
+}
+
 test_a_program_that_does_not_compile() {
     fresh
     run_ok as_user mab build --progress quiet --platform linux/amd64

@@ -28,7 +28,7 @@ test_sqlite_in_a_crate_with_the_cross_gcc() {
     matrix_copy sqlite "$T/app"
     cd "$T/app"
     build_file "linux/arm64, linux/s390x" localhost:5000/base/debian:merged 'rust: .' >build.yaml
-    run_ok as_user mab build --push --locked --progress quiet
+    run_ok as_user mab build --push --progress quiet
     assert_lacks "$ERR" warning
     says "$OUT" sqlite linux/arm64 linux/s390x
 }
@@ -41,7 +41,7 @@ test_a_glibc_floor_is_met_by_the_binary_itself() {
     matrix_copy zlib "$T/app"
     cd "$T/app"
     build_file "linux/amd64, linux/arm64, linux/arm/v7" localhost:5000/base/debian:merged 'rust: {path: ., glibc: "2.28"}' >build.yaml
-    run_ok with_zig mab build --push --locked --progress plain --verbose
+    run_ok with_zig mab build --push --progress plain --verbose
     assert_contains "$ERR" "is linked by zig"
     says "$OUT" zlib linux/amd64 linux/arm64 linux/arm/v7
     local platform found
@@ -69,19 +69,30 @@ test_c_in_a_go_program() {
     assert_equal "$(docker_run "$OUT" linux/arm64)" "length 3"
 }
 
+# A module whose C knows the name of its own file.
+go_module() { # DIRECTORY
+    mkdir -p "$1"
+    printf 'module example.com/c\n\ngo 1.22\n' >"$1/go.mod"
+    printf 'const char *where(void) { return __FILE__; }\n' >"$1/where.c"
+    printf 'package main\n\n// const char *where(void);\nimport "C"\n\nimport "fmt"\n\nfunc main() { fmt.Println(C.GoString(C.where())) }\n' >"$1/main.go"
+    chown -R 65534:65534 "$1"
+}
+
 # C included: whatever the checkout, the home and cargo's home.
 test_programs_with_c_are_the_same_bytes_elsewhere() {
-    local first
-    matrix_copy zlib "$T/one"
-    matrix_copy zlib "$T/deeper/place/two"
+    local first place
+    for place in "$T/one" "$T/deeper/place/two"; do
+        matrix_copy zlib "$place"
+        go_module "$place/c"
+        build_file "linux/arm64, linux/arm/v7" static 'rust: {path: ., libc: gnu, link: static}' >"$place/build.yaml"
+        printf '  - go: ./c\n    to: /usr/bin/where\n' >>"$place/build.yaml"
+    done
     cd "$T/one"
-    build_file "linux/arm64, linux/arm/v7" static 'rust: {path: ., libc: gnu, link: static}' >build.yaml
-    cp build.yaml "$T/deeper/place/two/"
-    run_ok as_user mab build --progress quiet --locked
+    run_ok as_user mab build --progress quiet
     assert_lacks "$ERR" "holds a path"
     first=$OUT
     fresh_home
     cd "$T/deeper/place/two"
-    run_ok as_user CARGO_HOME="$TEST_HOME/elsewhere" TZ=Asia/Tokyo mab build --progress quiet --locked --jobs 1
+    run_ok as_user CARGO_HOME="$TEST_HOME/elsewhere" TZ=Asia/Tokyo mab build --progress quiet --jobs 1
     assert_equal "$OUT" "$first"
 }

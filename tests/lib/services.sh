@@ -312,7 +312,7 @@ push_base() {
 fresh_home() {
     TEST_HOME=$(mktemp -d "$MAB_RUN/home.XXXXXX")
     chmod 700 "$TEST_HOME"
-    ! is_root || chown 65534:65534 "$TEST_HOME"
+    as_users "$TEST_HOME"
 }
 
 # as_user [NAME=VALUE]… COMMAND…: as a user without privileges (uid and gid 65534
@@ -345,19 +345,22 @@ user_dir() {
     local dir
     dir=$(mktemp -d "$MAB_RUN/work.XXXXXX")
     chmod 755 "$dir"
-    ! is_root || chown 65534:65534 "$dir"
+    as_users "$dir"
     printf '%s\n' "$dir"
 }
+
+# as_users PATH…: gives files and trees to as_user.
+as_users() { ! is_root || chown -R 65534:65534 "$@"; }
 
 # user_copy SOURCE DESTINATION: a copy of a file or tree, without build results,
 # that as_user owns.
 user_copy() {
     mkdir -p "$2"
     if [[ -d $1 ]]; then
-        tar -C "$1" --exclude=./target --exclude=./oci -cf - . | tar -C "$2" -xf -
+        tar -C "$1" --exclude=target --exclude=oci -cf - . | tar -C "$2" -xf -
     else
         cp "$1" "$2/"
     fi
     chmod -R u+rwX,go+rX "$2"
-    ! is_root || chown -R 65534:65534 "$2"
+    as_users "$2"
 }

@@ -7,9 +7,8 @@ use builder::toolchain::rustc_wrapper;
 
 fn main() -> ExitCode {
     let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) else { return ExitCode::from(2) };
-    let manifest_directory = std::env::var_os("CARGO_MANIFEST_DIR");
     let arguments = std::env::args_os().skip(1).collect();
-    let error = rustc_wrapper::run(arguments, &settings, manifest_directory.as_deref());
+    let error = rustc_wrapper::run(arguments, &settings, |name| std::env::var_os(name));
     eprintln!("error: {error}");
     ExitCode::FAILURE
 }

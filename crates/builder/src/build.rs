@@ -1,16 +1,20 @@
 //! The whole of a build, as a front end asks for it and hears of it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_layout::Descriptor;
 use registry_client::Client;
 
+use crate::check::CheckId;
 use crate::event::Reporter;
+use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
+use crate::result::ImageResult;
 use crate::spec::BuildSpec;
 
-pub use crate::error::{BuildError, ErrorClass};
+pub use crate::error::{BuildError, ErrorClass, GateError};
 
 /// What is to be built, and where it goes.
 pub struct BuildRequest {
@@ -22,6 +26,8 @@ pub struct BuildRequest {
     pub cache: Option<PathBuf>,
     /// The user's environment.
     pub env: Environment,
+    /// Checks whose findings are let through, beside those of the build files.
+    pub allow: BTreeSet<CheckId>,
     /// Jobs at once.
     pub jobs: usize,
     /// Everything is as locked: the bases by `mab.lock`, the programs by the compilers' own lock
@@ -31,6 +37,8 @@ pub struct BuildRequest {
     pub locked_compilers: bool,
     /// Nothing is fetched, neither by mab nor by compilers. No lock file is written.
     pub offline: bool,
+    /// Bundles, which come before every network.
+    pub bundles: Vec<PathBuf>,
     /// Compilers' output may have colours.
     pub colour: bool,
     /// The program that acts as rustc's wrapper: mab itself.
@@ -83,6 +91,20 @@ pub struct BuildOutcome {
     pub references: Vec<String>,
     /// The tags that it has.
     pub tags: Vec<String>,
+    /// All of it, as a document.
+    pub result: ImageResult,
+}
+
+/// What a build would do: everything is looked at that a build looks at, and nothing compiled or
+/// written. With `offline`, no registry is asked: what stands on a base of one is looked at only
+/// as far as that goes without it, and a warning says so.
+pub async fn plan(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<ImagePlan>, BuildError> {
+    crate::pipeline::plan(request, client, children, reporter).await
 }
 
 /// Builds the images and delivers them.

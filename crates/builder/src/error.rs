@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::check::elf::CheckError;
+use crate::bundle::BundleError;
+use crate::check::Finding;
 use crate::lock::LockError;
+use crate::offline::Absent;
 use crate::process::ProcessError;
 use crate::spec::Diagnostics;
 use crate::target::TargetPlatform;
@@ -41,9 +43,9 @@ pub enum BuildError {
     /// The same, found by a check (a user that the base lacks, an entrypoint that is not there).
     #[error("a check has failed")]
     Check(Box<Diagnostics>),
-    /// A program does not fit its platform.
+    /// The gate: a program does not fit its platform or base, or the image cannot start.
     #[error(transparent)]
-    Program(#[from] CheckError),
+    Gate(Box<GateError>),
     /// Toolchains: what is missing, or which package is not what the build file says.
     #[error(transparent)]
     Survey(#[from] SurveyError),
@@ -61,6 +63,12 @@ pub enum BuildError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// What an offline build would have to fetch.
+    #[error("this build needs what is not here:\n{}", absent_list(.0))]
+    Absent(Vec<Absent>),
     /// A base that no build file names.
     #[error("no build file stands on {base}")]
     UnknownBase {
@@ -112,14 +120,23 @@ pub enum BuildError {
     Internal(String),
 }
 
+/// What the gate does not let through: at least one finding.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", findings.first().map_or("a check has failed", |finding| finding.message.as_str()))]
+pub struct GateError {
+    /// Each of them an error.
+    pub findings: Vec<Finding>,
+}
+
 impl BuildError {
     /// The family that it belongs to.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
             Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
-            Self::Lock(_) => ErrorClass::Locked,
-            Self::Check(_) | Self::Program(_) => ErrorClass::Check,
+            Self::Lock(_) | Self::Absent(_) => ErrorClass::Locked,
+            Self::Bundle(error) => error.class(),
+            Self::Check(_) | Self::Gate(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {
                 of_process(error, ErrorClass::Toolchain)
             }
@@ -149,10 +166,29 @@ impl BuildError {
             }
             Self::Registry(error) => registry_hints(error),
             Self::Lock(error) => error.hints(),
+            Self::Bundle(error) => error.hints(),
+            Self::Absent(absent) => absent_commands(absent),
+            Self::Base { source: crate::base::BaseError::Bundle(error), .. } => error.hints(),
             Self::Base { source: crate::base::BaseError::Registry(error), .. } => registry_hints(error),
             _ => Vec::new(),
         }
     }
+}
+
+fn absent_list(absent: &[Absent]) -> String {
+    absent.iter().map(|it| format!("  {it}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Each command once, in the order of what it gets.
+fn absent_commands(absent: &[Absent]) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for it in absent {
+        let command = format!("where there is a network: `{}`", it.command);
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands
 }
 
 fn of_process(error: &ProcessError, other: ErrorClass) -> ErrorClass {
@@ -174,6 +210,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
     match error {
         BaseError::Registry(error) => of_registry(error),
         BaseError::NoPlatform { .. } => ErrorClass::Usage,
+        BaseError::Bundle(error) => error.class(),
         BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) => ErrorClass::Usage,
         BaseError::Store(_) => ErrorClass::Output,
         _ => ErrorClass::Check,

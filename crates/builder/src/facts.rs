@@ -47,7 +47,7 @@ fn git(directory: &Path, env: &Environment, children: &Children) -> Result<Optio
     env.set("GIT_OPTIONAL_LOCKS", "0");
     env.set("GIT_TERMINAL_PROMPT", "0");
     // A repository's own file system monitor is a program that would be run.
-    let ask = |arguments: &[&str]| -> Result<Option<String>, ProcessError> {
+    let ask = &|arguments: &[&str]| -> Result<Option<String>, ProcessError> {
         let command = Command::new(&program, directory, env.clone())
             .args(["-c", "core.fsmonitor=false"])
             .args(arguments.to_vec());
@@ -58,16 +58,27 @@ fn git(directory: &Path, env: &Environment, children: &Children) -> Result<Optio
     let Some(head) = ask(&["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"])? else { return Ok(None) };
     let Some((commit, seconds)) = head.split_once(' ') else { return Ok(None) };
     let date = seconds.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    let tags = ask(&["tag", "--points-at", "HEAD", "--sort=-version:refname"])?;
-    let changed = ask(&["status", "--porcelain", "--untracked-files=no"])?;
+    // Each is a process, and none waits for another's answer.
+    let questions: [&[&str]; 5] = [
+        &["tag", "--points-at", "HEAD", "--sort=-version:refname"],
+        &["status", "--porcelain", "--untracked-files=no"],
+        &["describe", "--tags", "--always", "--dirty"],
+        &["symbolic-ref", "--quiet", "--short", "HEAD"],
+        &["config", "--get", "remote.origin.url"],
+    ];
+    let answers = std::thread::scope(|scope| {
+        let asked = questions.map(|question| scope.spawn(move || ask(question)));
+        asked.map(|answer| answer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let [tags, changed, describe, branch, remote] = answers;
     Ok(Some(GitFacts {
         commit: commit.to_owned(),
-        tag: tags.and_then(|tags| tags.lines().next().map(str::to_owned)),
-        describe: ask(&["describe", "--tags", "--always", "--dirty"])?.unwrap_or_else(|| commit.to_owned()),
-        branch: ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?,
+        tag: tags?.and_then(|tags| tags.lines().next().map(str::to_owned)),
+        describe: describe?.unwrap_or_else(|| commit.to_owned()),
+        branch: branch?,
         date: date.unwrap_or_default().to_string(),
-        dirty: changed.is_some_and(|changed| !changed.is_empty()),
-        remote: ask(&["config", "--get", "remote.origin.url"])?.map(|url| without_credentials(&url)),
+        dirty: changed?.is_some_and(|changed| !changed.is_empty()),
+        remote: remote?.map(|url| without_credentials(&url)),
     }))
 }
 

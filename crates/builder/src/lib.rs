@@ -9,6 +9,7 @@
 
 pub mod base;
 pub mod build;
+pub mod bundle;
 pub mod check;
 pub mod error;
 pub mod event;
@@ -16,8 +17,11 @@ pub mod facts;
 pub mod image;
 pub mod index;
 pub mod lock;
+pub mod offline;
 mod pipeline;
+pub mod plan;
 pub mod process;
+pub mod result;
 pub mod spec;
 pub mod target;
 pub mod toolchain;

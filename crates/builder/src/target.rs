@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_layout::Platform;
+use serde::{Deserialize, Serialize};
 
 /// The C library that a program is linked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +18,8 @@ pub enum Libc {
 }
 
 /// How floating-point arguments are passed on 32-bit ARM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FloatAbi {
     /// In floating-point registers (`gnueabihf`).
     Hard,
@@ -328,6 +330,19 @@ pub enum ParseTargetError {
 
 fn known() -> String {
     TARGETS.iter().map(|row| row.platform).collect::<Vec<_>>().join(", ")
+}
+
+impl serde::Serialize for TargetPlatform {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TargetPlatform {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl FromStr for TargetPlatform {

@@ -190,6 +190,34 @@ error: `B=C` is no name of a variable: it holds a `=`
         assert_eq!(anstream::adapter::strip_str(&drawn).to_string(), draw_all(&diagnostics, PLAIN));
     }
 
+    /// One of each shape: a near name, a second place, a hint of its own, a long line, no place.
+    const SHAPES: [&str; 5] = [
+        "version: 1\nbinarys: []\ntags: latest\n",
+        "version: 1\nbinaries:\n  - {file: a, to: /x}\n  - {file: b, to: /x}\n",
+        "version: 1\nplatforms: [linux/amd64, linux/arm64, linux/s390y, linux/arm/v7, linux/ppc64le, linux/riscv64]\n",
+        "version: 1\nconfig: {env: {FIRST: one, SECOND: two, THIRD: three, \"B=C\": d, FOURTH: four}, workdir: srv}\n",
+        "tags: [a]\n",
+    ];
+
+    #[test]
+    fn diagnostics_at_several_widths_with_and_without_colour() {
+        use crate::pages::is_current;
+        for width in [40, 80, 200] {
+            for (colour, suffix) in [(false, ""), (true, "-colour")] {
+                let mut drawn = String::new();
+                for text in SHAPES {
+                    let diagnostics = parse(Path::new("build.yaml"), text, &Overrides::default()).unwrap_err();
+                    drawn.push_str(&draw_all(&diagnostics, Look { width, colour }));
+                    drawn.push('\n');
+                }
+                is_current(
+                    &format!("testdata/snapshots/diagnostics-{width}{suffix}.txt"),
+                    &drawn.replace('\u{1b}', "␛"),
+                );
+            }
+        }
+    }
+
     #[test]
     fn every_bad_file_can_be_drawn_at_every_width() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/bad");

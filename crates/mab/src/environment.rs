@@ -9,6 +9,8 @@ use registry_client::mirrors::Mirrors;
 use registry_client::proxy::{NoProxy, Proxies, ProxyUrl};
 use registry_client::{Credentials, Secret};
 
+use crate::diagnostics::Look;
+
 /// The process's environment.
 pub(crate) fn of_process() -> Environment {
     Environment::new(std::env::vars_os())
@@ -92,9 +94,25 @@ pub(crate) fn cache_directory(env: &Environment) -> Option<PathBuf> {
     Some(xdg.or_else(|| Some(env.home()?.join(".cache")))?.join("mab"))
 }
 
+/// The bundles that are named, else those of `MAB_BUNDLE`, separated by colons.
+pub(crate) fn bundles(named: &[PathBuf], env: &Environment) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let list = env.get("MAB_BUNDLE").map(std::env::split_paths).into_iter().flatten();
+    list.filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
 /// Columns of the terminal on standard error, 80 where it is none or does not say.
 pub(crate) fn width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).clamp(20, 200)
+}
+
+/// How results look on standard output: lines are broken for terminals alone.
+pub(crate) fn output_look() -> Look {
+    let out = std::io::stdout();
+    let width = rustix::termios::tcgetwinsize(&out).map_or(usize::MAX, |size| usize::from(size.ws_col).max(20));
+    Look { width, colour: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never }
 }
 
 /// Whether standard error shows colours.

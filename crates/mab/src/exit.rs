@@ -1,4 +1,4 @@
-//! Exit codes: documented in the README, and the same for every command.
+//! Exit codes: the same for every command. docs/commands.md has the table that is here.
 
 use builder::build::ErrorClass;
 
@@ -24,6 +24,25 @@ pub(crate) const OUTPUT: u8 = 8;
 pub(crate) const SIGINT: u8 = 130;
 /// Ended by SIGTERM.
 pub(crate) const SIGTERM: u8 = 143;
+
+/// All of them, as the documentation has them.
+#[cfg(test)]
+pub(crate) const TABLE: &[(&[u8], &str)] = &[
+    (&[SUCCESS], "done"),
+    (&[OTHER], "an error that no other code is for"),
+    (&[USAGE], "the command line or the build file"),
+    (&[TOOLCHAIN], "a toolchain is missing, or a program does not compile"),
+    (
+        &[CHECK],
+        "a check failed: a program does not fit its platform, an entrypoint or user is not there, `mab verify` has found something",
+    ),
+    (&[REGISTRY], "a registry or the network"),
+    (&[AUTHENTICATION], "credentials"),
+    (&[LOCKED], "the lock: it is missing, does not cover a build file, or a base has moved"),
+    (&[OUTPUT], "the output or the disk"),
+    (&[101], "a defect of mab's own (a panic); please report it"),
+    (&[SIGINT, SIGTERM], "interrupted by SIGINT, ended by SIGTERM"),
+];
 
 /// The code for an error of the builder's.
 pub(crate) fn of_class(class: ErrorClass) -> u8 {

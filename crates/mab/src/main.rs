@@ -1,5 +1,6 @@
 //! The command line of mab: the only place that prints, reads the environment or exits.
 
+#![allow(clippy::result_large_err, reason = "errors are rare")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod cli;
@@ -8,7 +9,12 @@ mod diagnostics;
 mod environment;
 mod errors;
 mod exit;
+mod findings;
 mod log;
+mod output_file;
+#[cfg(test)]
+mod pages;
+mod plan_text;
 mod progress;
 mod prompt;
 mod signals;
@@ -22,9 +28,8 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // cargo starts mab as its rustc wrapper: nothing else may happen before.
     if let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) {
-        let manifest_directory = std::env::var_os("CARGO_MANIFEST_DIR");
         let arguments = std::env::args_os().skip(1).collect();
-        let error = rustc_wrapper::run(arguments, &settings, manifest_directory.as_deref());
+        let error = rustc_wrapper::run(arguments, &settings, |name| std::env::var_os(name));
         text::error_line(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
@@ -37,5 +42,12 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    ExitCode::from(commands::run(arguments))
+    let code = commands::run(arguments);
+    match text::lost_result() {
+        Some(error) if code == exit::SUCCESS => {
+            text::error_line(&format!("error: cannot write the result to standard output: {error}"));
+            ExitCode::from(exit::OUTPUT)
+        }
+        _ => ExitCode::from(code),
+    }
 }

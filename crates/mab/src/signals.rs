@@ -35,6 +35,8 @@ pub(crate) fn listen(children: Arc<Children>) -> std::io::Result<Interrupted> {
 async fn wait(mut stream: Signal, code: u8, interrupted: Interrupted, children: Arc<Children>) {
     while stream.recv().await.is_some() {
         if interrupted.0.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // Compilers that do not listen to SIGTERM would outlive mab.
+            children.kill();
             std::process::exit(i32::from(code));
         }
         text::error_line("interrupted: ending what runs; once more to end at once");

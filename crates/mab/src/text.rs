@@ -1,6 +1,7 @@
 //! Lines for the terminal: a closed pipe is no panic, and nobody else's control characters get out.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 pub(crate) use builder::event::size;
 
@@ -9,10 +10,26 @@ pub(crate) fn error_line(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-/// A result on standard output. False where nobody reads it any more.
+/// A result on standard output. False where nobody reads it any more, or it cannot be written
+/// ([`lost_result`] tells then).
 pub(crate) fn result_line(line: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let _ = LOST.set(error);
+            }
+            false
+        }
+    }
+}
+
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Why a result did not get out. Who closes a pipe has read enough: that is no reason.
+pub(crate) fn lost_result() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// A document on standard output, byte for byte.

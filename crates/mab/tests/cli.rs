@@ -34,7 +34,7 @@ fn usage_errors_exit_with_2() {
     fails(directory, &["build", "-o", "oci:"], 2, &["the directory is missing"]);
     fails(directory, &["build", "--jobs", "0"], 2, &["--jobs"]);
     fails(directory, &["build", "--tag", "no tag"], 2, &["no tag"]);
-    fails(directory, &["inspect", "UPPER/case:"], 2, &["error: "]);
+    fails(directory, &["inspect", "UPPER/case:"], 2, &["`UPPER/case:`", "hint: "]);
 }
 
 #[test]
@@ -65,6 +65,21 @@ fn an_empty_layout_has_nothing_to_inspect() {
     Layout::create_or_open(directory.path().join("empty")).unwrap();
     fails(directory.path(), &["inspect", "oci:empty"], 8, &["error: "]);
     fails(directory.path(), &["inspect", "oci:empty:v1"], 8, &["v1"]);
+}
+
+#[test]
+fn what_an_older_image_alone_had_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    std::fs::write(directory.join("build.yaml"), "version: 1\nbase: scratch\nfiles: [{from: it, to: /it}]\n").unwrap();
+    for content in ["old", "new"] {
+        std::fs::write(directory.join("it"), content).unwrap();
+        // The default layout is a path relative to the working directory.
+        let (code, _, err) = mab(directory, &["build"]);
+        assert_eq!(code, 0, "{err}");
+        assert_eq!(err.contains("6 blobs removed"), content == "new", "{err}");
+    }
+    assert_eq!(Layout::open(directory.join("oci")).unwrap().verify(), []);
 }
 
 #[test]

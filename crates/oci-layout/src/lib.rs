@@ -19,6 +19,7 @@ pub mod lock;
 pub mod media_type;
 pub mod path;
 pub mod platform;
+pub mod scratch;
 pub mod store;
 pub mod verify;
 
@@ -30,4 +31,5 @@ pub use layout::{Layout, LayoutError, Selector};
 pub use media_type::MediaType;
 pub use path::ImagePath;
 pub use platform::Platform;
+pub use scratch::ScratchDirectory;
 pub use store::{BlobStore, StoreError};

@@ -11,7 +11,7 @@ use crate::auth::Scopes;
 use crate::error::{Answer, Code, Error};
 use crate::notice::Notice;
 use crate::reference::{Repository, TagOrDigest};
-use crate::transport::{Call, Payload, Response};
+use crate::transport::{Call, Payload, Response, Tries};
 
 /// A document with the descriptor that its own bytes give it.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Client {
         what: &TagOrDigest,
     ) -> Result<Option<Descriptor>, Error> {
         for endpoint in self.endpoints(repository, matches!(what, TagOrDigest::Digest(_)))? {
-            let outcome = self.head_manifest_at(&endpoint.repository, what, self.spent(&endpoint)).await;
+            let outcome = self.head_manifest_at(&endpoint.repository, what, self.tries(&endpoint)).await;
             if let Some(result) = self.judge(repository, &endpoint, outcome) {
                 return result;
             }
@@ -45,10 +45,10 @@ impl Client {
         &self,
         repository: &Repository,
         what: &TagOrDigest,
-        spent: u32,
+        tries: Tries,
     ) -> Result<Option<Descriptor>, Error> {
         let mut call = self.manifest_call(repository, what, Method::HEAD, "look for");
-        call.spent = spent;
+        call.tries = tries;
         self.head_manifest_by(&call, repository, what).await
     }
 
@@ -77,7 +77,7 @@ impl Client {
             return Ok(Some(descriptor));
         }
         drop(response);
-        match self.manifest_at(repository, what, call.spent).await {
+        match self.manifest_at(repository, what, call.tries).await {
             Ok(fetched) => Ok(Some(fetched.descriptor)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -88,7 +88,7 @@ impl Client {
     /// (rows R17, R18), and the one that was asked for where that was a digest.
     pub async fn manifest(&self, repository: &Repository, what: &TagOrDigest) -> Result<FetchedManifest, Error> {
         for endpoint in self.endpoints(repository, matches!(what, TagOrDigest::Digest(_)))? {
-            let outcome = self.manifest_at(&endpoint.repository, what, self.spent(&endpoint)).await;
+            let outcome = self.manifest_at(&endpoint.repository, what, self.tries(&endpoint)).await;
             if let Some(Some(fetched)) = self.judge(repository, &endpoint, outcome.map(Some)).transpose()? {
                 return Ok(fetched);
             }
@@ -101,17 +101,17 @@ impl Client {
         &self,
         repository: &Repository,
         what: &TagOrDigest,
-        spent: u32,
+        tries: Tries,
     ) -> Result<FetchedManifest, Error> {
         let mut call = self.manifest_call(repository, what, Method::GET, "read");
-        call.spent = spent;
-        let mut attempt = spent;
+        call.tries = tries;
+        let mut tries = tries;
         loop {
             let mut response = self.request(&call, &[200]).await?;
             match self.read_manifest(&mut response, what).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => {
-                    if !self.again(repository.registry(), &mut attempt, &error).await {
+                    if !self.again(repository.registry(), &mut tries, &error).await {
                         return Err(error);
                     }
                 }
@@ -227,7 +227,7 @@ impl Client {
         if !speaks_of_immutability(&answer) {
             return Err(error);
         }
-        let Ok(Some(existing)) = self.head_manifest_at(repository, &tag.clone().into(), 0).await else {
+        let Ok(Some(existing)) = self.head_manifest_at(repository, &tag.clone().into(), Tries::of(self)).await else {
             return Err(error);
         };
         let mut hasher = Hasher::new(existing.digest.algorithm());

@@ -14,6 +14,7 @@ use crate::Client;
 use crate::error::Error;
 use crate::notice::Notice;
 use crate::reference::{Registry, Repository};
+use crate::transport::Tries;
 
 /// Rules for registries, by prefix.
 #[derive(Clone, Debug, Default)]
@@ -199,9 +200,9 @@ impl Client {
         Ok(endpoints)
     }
 
-    /// Tries of one endpoint that count as used up: where others can be asked, one retry is enough.
-    pub(crate) fn spent(&self, endpoint: &Endpoint) -> u32 {
-        if endpoint.is_mirror { self.inner.config.retry.attempts.saturating_sub(2) } else { 0 }
+    /// How often one endpoint is tried: where others can be asked, one retry is enough.
+    pub(crate) fn tries(&self, endpoint: &Endpoint) -> Tries {
+        if endpoint.is_mirror { Tries::few(self) } else { Tries::of(self) }
     }
 
     /// What to make of an endpoint's outcome: the result, or `None` to ask the next one.

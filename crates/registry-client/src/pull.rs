@@ -18,7 +18,7 @@ use crate::Client;
 use crate::error::{Error, Place};
 use crate::mirrors::Endpoint;
 use crate::reference::Repository;
-use crate::transport::{Call, Gate, Response};
+use crate::transport::{Call, Gate, Response, Tries};
 
 /// Bytes that have to come for the count of tries to begin anew.
 const PROGRESS: u64 = 4 * 1024 * 1024;
@@ -68,7 +68,7 @@ impl Client {
             verifier: (offset == 0).then(|| Verifier::new(blob.digest, blob.size)),
             response: None,
             skip: 0,
-            attempt: 0,
+            tries: Tries::of(self),
             started_at: offset.min(blob.size),
             counted_from: offset.min(blob.size),
             done: false,
@@ -79,7 +79,7 @@ impl Client {
     /// The size of a blob, or `None` where the registry does not have it.
     pub async fn blob_size(&self, repository: &Repository, digest: &Digest) -> Result<Option<u64>, Error> {
         for endpoint in self.endpoints(repository, true)? {
-            let outcome = self.blob_size_at(&endpoint.repository, digest, self.spent(&endpoint)).await;
+            let outcome = self.blob_size_at(&endpoint.repository, digest, self.tries(&endpoint)).await;
             if let Some(result) = self.judge(repository, &endpoint, outcome) {
                 return result;
             }
@@ -87,10 +87,10 @@ impl Client {
         Ok(None)
     }
 
-    async fn blob_size_at(&self, repository: &Repository, digest: &Digest, spent: u32) -> Result<Option<u64>, Error> {
+    async fn blob_size_at(&self, repository: &Repository, digest: &Digest, tries: Tries) -> Result<Option<u64>, Error> {
         let operation = format!("look for blob {}", digest.short());
         let mut call = Call::new(self, repository, Method::HEAD, &format!("blobs/{digest}"), operation);
-        call.spent = spent;
+        call.tries = tries;
         let response = self.request(&call, &[200, 404]).await?;
         if response.status() == 404 {
             return Ok(None);
@@ -119,7 +119,7 @@ struct Download {
     response: Option<Response>,
     /// Bytes of the current answer that were passed on before.
     skip: u64,
-    attempt: u32,
+    tries: Tries,
     started_at: u64,
     /// Where the count of tries last began anew.
     counted_from: u64,
@@ -174,7 +174,8 @@ impl Download {
             self.endpoints.reverse();
         }
         self.current = self.endpoints.pop();
-        self.attempt = self.current.as_ref().map_or(0, |endpoint| self.client.spent(endpoint));
+        self.tries =
+            self.current.as_ref().map_or_else(|| Tries::of(&self.client), |endpoint| self.client.tries(endpoint));
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl Download {
     async fn recover(&mut self, error: Error) -> Result<(), Error> {
         let reason = crate::error::reason(&error);
         let registry = self.place().registry;
-        if self.client.again(&registry, &mut self.attempt, &error).await {
+        if self.client.again(&registry, &mut self.tries, &error).await {
             return Ok(());
         }
         let Some(mirror) = self.current.take().filter(|endpoint| endpoint.is_mirror) else { return Err(error) };
@@ -251,7 +252,7 @@ impl Download {
             self.position += piece.len() as u64;
             if self.position - self.counted_from >= PROGRESS {
                 self.counted_from = self.position;
-                self.attempt = 0;
+                self.tries = Tries::of(&self.client);
             }
         }
         Ok(piece)

@@ -15,7 +15,7 @@ use crate::auth::Scopes;
 use crate::error::{Code, Error};
 use crate::reference::Repository;
 use crate::source::UploadSource;
-use crate::transport::{Call, Gate, Payload, Progress, Response, Target};
+use crate::transport::{Call, Gate, Payload, Progress, Response, Target, Tries};
 
 /// Smallest chunk that is tried where a registry or a proxy refuses larger ones: the body size
 /// that proxies accept unless told otherwise.
@@ -188,7 +188,7 @@ impl<'a> Upload<'a> {
         let registry = self.repository.registry();
         let limits = &self.client.inner.config.limits;
         let mut mode = if limits.chunked { Mode::Chunks(limits.chunk) } else { Mode::Whole };
-        let mut attempt = 0;
+        let mut tries = Tries::of(self.client);
         let mut lost = false;
         loop {
             let opened = match session.take() {
@@ -209,9 +209,9 @@ impl<'a> Upload<'a> {
                     // The source's own trouble may pass as well: a mirror that lied is left out now.
                     let passed = match &error {
                         Error::Content { .. } => {
-                            self.client.pause(registry, &mut attempt, None, &crate::error::reason(&error)).await
+                            self.client.pause(registry, &mut tries, None, &crate::error::reason(&error)).await
                         }
-                        _ => self.client.again(registry, &mut attempt, &error).await,
+                        _ => self.client.again(registry, &mut tries, &error).await,
                     };
                     if !passed {
                         return Err(error);
@@ -219,7 +219,7 @@ impl<'a> Upload<'a> {
                     // Twice cut off in the middle: something on the way may not let long requests
                     // through, and does not say so.
                     let long = self.source.descriptor().size > MODEST_CHUNK;
-                    if mode == Mode::Whole && attempt > 1 && long && matches!(error, Error::Network { .. }) {
+                    if mode == Mode::Whole && tries.failed > 1 && long && matches!(error, Error::Network { .. }) {
                         mode = Mode::Chunks(limits.chunk.min(MODEST_CHUNK));
                     }
                 }

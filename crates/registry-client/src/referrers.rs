@@ -13,7 +13,7 @@ use oci_layout::{Descriptor, Digest, MediaType};
 use crate::Client;
 use crate::error::Error;
 use crate::reference::{Repository, Tag, TagOrDigest};
-use crate::transport::{Call, Response, Target, same_origin};
+use crate::transport::{Call, Response, Target, Tries, same_origin};
 
 /// Most pages of one list that are read.
 const MAX_PAGES: usize = 1000;
@@ -85,7 +85,7 @@ impl Client {
 
     async fn fallback_index(&self, repository: &Repository, subject: &Digest) -> Result<Option<ImageIndex>, Error> {
         let tag = fallback_tag(subject)?;
-        let fetched = match self.manifest_at(repository, &tag.into(), 0).await {
+        let fetched = match self.manifest_at(repository, &tag.into(), Tries::of(self)).await {
             Ok(fetched) => fetched,
             Err(error) if error.status() == Some(404) => return Ok(None),
             Err(error) => return Err(error),

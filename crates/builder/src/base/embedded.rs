@@ -44,7 +44,7 @@ impl EmbeddedImage {
     pub(crate) fn new(maker: &Arc<LayerMaker>) -> Result<Self, BaseError> {
         let entries = entries().map_err(BaseError::embedded)?;
         let plan = LayerPlan::new(entries, LayerOptions::default()).map_err(BaseError::embedded)?;
-        let layer = Arc::new(maker.make(plan).map_err(BaseError::embedded)?);
+        let layer = maker.make(plan).map_err(BaseError::embedded)?;
         let mut documents = BTreeMap::new();
         let mut manifests = Vec::new();
         for target in TargetPlatform::all() {
@@ -153,7 +153,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let pool = Arc::new(oci_layout::layer::Pool::new(threads).unwrap());
             let store = oci_layout::BlobStore::new(directory.path());
-            let maker = Arc::new(LayerMaker { pool, cache: None, store, trusted: Default::default() });
+            let maker = Arc::new(LayerMaker::new(pool, None, store, Default::default()));
             let image = EmbeddedImage::new(&maker).unwrap();
             assert_eq!(image.index.descriptor().digest.to_string(), DIGEST);
             assert_eq!(Some(image.index.descriptor().digest), digest());

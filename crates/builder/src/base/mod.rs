@@ -13,6 +13,7 @@ use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, Ima
 use oci_layout::layer::{LayerFacts, Limits, Tree};
 use oci_layout::{Cache, Descriptor, Digest, MediaType, json};
 
+use crate::check::elf::ElfInspector;
 use crate::target::TargetPlatform;
 use crate::transfer::SourceError;
 
@@ -30,6 +31,9 @@ pub enum BaseError {
     /// The layout.
     #[error(transparent)]
     Layout(#[from] oci_layout::LayoutError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] oci_layout::archive::ArchiveError),
     /// A blob.
     #[error(transparent)]
     Store(#[from] oci_layout::StoreError),
@@ -107,6 +111,9 @@ pub enum BaseError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
     /// The built-in base.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -129,6 +136,7 @@ impl From<SourceError> for BaseError {
             SourceError::Layout(error) => Self::Layout(error),
             SourceError::Store(error) => Self::Store(error),
             SourceError::Embedded(error) => Self::Embedded(error),
+            SourceError::Bundle(error) => Self::Bundle(error),
             SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
         }
     }
@@ -168,6 +176,19 @@ pub struct PlatformBase {
     pub config: ImageConfig,
     /// Its files.
     pub tree: Tree,
+}
+
+#[cfg(test)]
+impl PlatformBase {
+    /// One that is nothing but its container's config.
+    pub(crate) fn of_config(container: oci_layout::document::ContainerConfig) -> Self {
+        let platform = oci_layout::Platform::new("linux", "amd64", None);
+        let mut config = ImageConfig::new(&platform);
+        config.config = container;
+        let blob = Descriptor::of(oci_layout::media_type::OCI_CONFIG, b"{}");
+        let manifest = ImageManifest::new(blob.clone(), Vec::new(), BTreeMap::new());
+        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Tree::default() }
+    }
 }
 
 /// Finds what `platforms` stand on in `source`, starting from `root`.
@@ -295,7 +316,11 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-async fn load(source: &Arc<Source>, descriptor: &Descriptor, cache: Option<&Cache>) -> Result<PlatformBase, BaseError> {
+pub(crate) async fn load(
+    source: &Arc<Source>,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
     let (manifest, config) = documents(source, descriptor, cache).await?;
     let diff_ids = &config.rootfs.diff_ids;
@@ -336,7 +361,8 @@ async fn facts(
     diff_id: Digest,
     cache: Option<&Cache>,
 ) -> Result<LayerFacts, BaseError> {
-    if let Some(facts) = cache.and_then(|cache| cache.facts(&layer.digest)) {
+    let known = cache.and_then(|cache| cache.facts(&layer.digest));
+    if let Some(facts) = known.filter(|facts| facts.inspector == ElfInspector::VERSION) {
         return Ok(facts);
     }
     let digest = layer.digest;
@@ -344,7 +370,8 @@ async fn facts(
         return Err(BaseError::LayerType { digest, media_type: layer.media_type.clone() });
     };
     let scanned = source.read(layer, move |reader| {
-        LayerFacts::scan(reader, compression, &Limits::default()).map_err(|source| BaseError::Layer { digest, source })
+        LayerFacts::scan_with(reader, compression, &Limits::default(), &mut ElfInspector)
+            .map_err(|source| BaseError::Layer { digest, source })
     });
     let (facts, found) = scanned.await?;
     if found != diff_id {

@@ -23,7 +23,7 @@ pub fn available(index: &ImageIndex) -> Vec<String> {
     list
 }
 
-fn runnable(index: &ImageIndex) -> impl Iterator<Item = (&Descriptor, &Platform)> {
+pub(crate) fn runnable(index: &ImageIndex) -> impl Iterator<Item = (&Descriptor, &Platform)> {
     index.manifests.iter().filter_map(|descriptor| {
         let platform = descriptor.platform.as_ref()?;
         // Some tools repeat the config's type as the artifact's; an image stays one.

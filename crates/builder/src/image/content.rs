@@ -6,24 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_layout::ImagePath;
-use oci_layout::layer::{Content, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
 use super::files;
 use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item};
 use crate::spec::accounts::{Accounts, Numbers};
-use crate::spec::model::{BuildSpec, Capabilities, Compression, Grouping};
-use crate::spec::{Diagnostic, Variables, render_destination, render_file};
+use crate::spec::model::{BinarySpec, BuildSpec, Capabilities, Compression, FileSpec, Grouping};
+use crate::spec::{Destination, Diagnostic, Variables, render_destination, render_file};
 
-/// What was added to the base.
-pub(crate) struct Layers {
-    /// The layers, lowest first, each with what made it.
-    pub made: Vec<(Arc<NewLayer>, String)>,
-    /// All files of the image.
-    pub tree: Tree,
-    /// Its users.
-    pub accounts: Accounts,
-}
+/// The new layers, lowest first, each with what made it.
+pub(crate) type Layers = Vec<(Arc<NewLayer>, String)>;
 
 /// Why there are no layers.
 pub(crate) enum ContentError {
@@ -45,23 +38,53 @@ impl From<LayerError> for ContentError {
     }
 }
 
-/// Makes the new layers of one platform. `spec` is the platform's.
-pub(crate) fn assemble_layers(
+/// What the new layers of one platform will hold: decided, but nothing written.
+pub(crate) struct Draft {
+    /// The layers, lowest first.
+    pub groups: Vec<Group>,
+    /// All files of the image.
+    pub tree: Tree,
+    /// Its users.
+    pub accounts: Accounts,
+    /// Where each program really is, in the order of the build file.
+    pub programs: Vec<ImagePath>,
+}
+
+impl Draft {
+    /// What the layers will have.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.groups.iter().flat_map(|group| &group.entries)
+    }
+}
+
+/// A layer that is to be.
+pub(crate) struct Group {
+    /// What is in it, sorted.
+    pub entries: Vec<Entry>,
+    /// What its history says.
+    pub created_by: String,
+    /// A program in it is not compiled yet: its entry is empty.
+    pub awaits: bool,
+}
+
+/// Decides what the new layers of one platform hold, on what is below them. `spec` is the
+/// platform's; `programs` are its binaries, as far as they are there already; with `hide`, files of
+/// the base may be replaced. All that does not fit is told at once.
+pub(crate) fn draft(
     spec: &BuildSpec,
     values: &Variables<'_>,
     base: Tree,
-    programs: &[PathBuf],
-    maker: &Arc<LayerMaker>,
-) -> Result<Layers, ContentError> {
+    programs: &[Option<PathBuf>],
+    hide: bool,
+) -> Result<Draft, ContentError> {
     let mut accounts = accounts(&base);
     let problems = accounts.add(&spec.users, values);
-    if !problems.is_empty() {
-        return Err(ContentError::Spec(problems));
-    }
-    let mut growing = Growing::new(base);
-    let mut groups: Vec<(Vec<oci_layout::layer::Entry>, String)> = Vec::new();
-    directories(spec, values, &accounts, &mut growing)?;
-    copied(spec, values, &accounts, &mut growing)?;
+    let mut drafting = Drafting { spec, values, accounts: &accounts, growing: Growing::new(base, hide), problems };
+    drafting.directories();
+    drafting.homes();
+    drafting.links();
+    drafting.account_files();
+    drafting.copied();
     let said = [
         ("directories", spec.directories.is_empty()),
         ("links", spec.links.is_empty()),
@@ -69,22 +92,26 @@ pub(crate) fn assemble_layers(
         ("files", spec.files.is_empty()),
     ];
     let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
-    groups.push((growing.take(), format!("mab: {}", said.join(", "))));
-    for (binary, program) in spec.binaries.iter().zip(programs) {
-        let path = render_file(&binary.value.to, values)?;
-        let size =
-            std::fs::metadata(program).map_err(|source| LayerError::Source { path: program.clone(), source })?.len();
-        growing.put(Item {
-            path: path.clone(),
-            kind: EntryKind::File(Content::File { path: program.clone(), size }),
-            mode: binary.value.mode,
-            owner: accounts.resolve(&binary.value.owner)?,
-            xattrs: xattrs(binary.value.capabilities),
-            replace: binary.value.replace,
-            place: binary.value.to.place,
-        })?;
-        groups.push((growing.take(), format!("mab: {path}")));
+    let created_by = format!("mab: {}", said.join(", "));
+    let mut groups = vec![Group { entries: drafting.growing.take(), created_by, awaits: false }];
+    let mut places = Vec::new();
+    for (number, binary) in spec.binaries.iter().enumerate() {
+        let program = programs.get(number).and_then(Option::as_deref);
+        if let Some((path, place)) = drafting.program(&binary.value, program)? {
+            let created_by = format!("mab: {path}");
+            places.push(place);
+            groups.push(Group { entries: drafting.growing.take(), created_by, awaits: program.is_none() });
+        }
     }
+    let Drafting { growing, problems, .. } = drafting;
+    if !problems.is_empty() {
+        return Err(ContentError::Spec(problems));
+    }
+    Ok(Draft { groups: grouped(groups, spec.layers.grouping), tree: growing.into_tree(), accounts, programs: places })
+}
+
+/// Makes the layers of a draft whose programs are all there.
+pub(crate) fn make_layers(draft: Draft, spec: &BuildSpec, maker: &Arc<LayerMaker>) -> Result<Layers, ContentError> {
     let options = LayerOptions {
         compression: match spec.layers.compression {
             Compression::Gzip => oci_layout::media_type::Compression::Gzip,
@@ -94,11 +121,11 @@ pub(crate) fn assemble_layers(
         ..LayerOptions::default()
     };
     let mut made = Vec::new();
-    for (entries, created_by) in grouped(groups, spec.layers.grouping) {
-        let plan = LayerPlan::new(entries, options.clone())?;
-        made.push((Arc::new(maker.make(plan)?), created_by));
+    for group in draft.groups {
+        let plan = LayerPlan::new(group.entries, options.clone())?;
+        made.push((maker.make(plan)?, group.created_by));
     }
-    Ok(Layers { made, tree: growing.tree().clone(), accounts })
+    Ok(made)
 }
 
 /// Users and groups of a base.
@@ -107,146 +134,214 @@ pub(crate) fn accounts(base: &Tree) -> Accounts {
     Accounts::of_base(text("/etc/passwd"), text("/etc/group"), text("/etc/shadow"))
 }
 
-fn grouped(
-    groups: Vec<(Vec<oci_layout::layer::Entry>, String)>,
-    grouping: Grouping,
-) -> Vec<(Vec<oci_layout::layer::Entry>, String)> {
-    let mut layers: Vec<(Vec<oci_layout::layer::Entry>, String)> = Vec::new();
-    for (number, (entries, created_by)) in groups.into_iter().enumerate() {
+fn grouped(groups: Vec<Group>, grouping: Grouping) -> Vec<Group> {
+    let mut layers: Vec<Group> = Vec::new();
+    for (number, group) in groups.into_iter().enumerate() {
         let joins = match grouping {
             Grouping::Binary => false,
             Grouping::Kind => number > 1,
             Grouping::Single => true,
         };
         match layers.last_mut().filter(|_| joins) {
-            _ if entries.is_empty() => {}
-            Some((last, name)) => {
-                last.extend(entries);
-                name.push_str(&created_by.replacen("mab:", ",", 1));
+            _ if group.entries.is_empty() => {}
+            Some(last) => {
+                last.entries.extend(group.entries);
+                last.entries.sort_by(|a, b| a.path.cmp(&b.path));
+                last.entries.dedup_by(|later, earlier| later.path == earlier.path);
+                last.created_by.push_str(&group.created_by.replacen("mab:", ",", 1));
+                last.awaits |= group.awaits;
             }
-            None => layers.push((entries, created_by)),
+            None => layers.push(group),
         }
     }
     layers
 }
 
-fn directories(
-    spec: &BuildSpec,
-    values: &Variables<'_>,
-    accounts: &Accounts,
-    growing: &mut Growing,
-) -> Result<(), ContentError> {
-    for directory in &spec.directories {
-        growing.put(Item {
-            path: render_destination(&directory.value.path, values)?.path,
-            kind: EntryKind::Directory,
-            mode: directory.value.mode,
-            owner: accounts.resolve(&directory.value.owner)?,
-            xattrs: BTreeMap::new(),
-            replace: false,
-            place: directory.value.path.place,
-        })?;
-    }
-    for user in &spec.users {
-        let Some(home) = &user.value.home else { continue };
-        let path = render_destination(home, values)?.path;
-        if path.is_root() || growing.tree().get(&path).is_some() {
-            continue;
-        }
-        growing.put(Item {
-            path,
-            kind: EntryKind::Directory,
-            mode: 0o755,
-            owner: Numbers { uid: user.value.uid, gid: user.value.gid },
-            xattrs: BTreeMap::new(),
-            replace: false,
-            place: home.place,
-        })?;
-    }
-    for link in &spec.links {
-        growing.put(Item {
-            path: render_file(&link.value.path, values)?,
-            kind: EntryKind::Symlink { target: crate::spec::render(&link.value.to, values)? },
-            mode: 0o777,
-            owner: Numbers::default(),
-            xattrs: BTreeMap::new(),
-            replace: link.value.replace,
-            place: link.value.path.place,
-        })?;
-    }
-    for (path, text) in [("/etc/passwd", accounts.passwd()), ("/etc/group", accounts.group())] {
-        let (Some(text), Ok(path)) = (text, path.parse::<ImagePath>()) else { continue };
-        let (mode, owner) = growing.file(&path).unwrap_or((0o644, Numbers::default()));
-        growing.put(Item {
-            path: growing.tree().resolve(&path, true).unwrap_or(path),
-            kind: EntryKind::File(Content::Bytes(text.as_bytes().into())),
-            mode,
-            owner,
-            xattrs: BTreeMap::new(),
-            replace: true,
-            place: spec.users.first().and_then(|user| user.place),
-        })?;
-    }
-    Ok(())
+/// A draft while it is made.
+struct Drafting<'a> {
+    spec: &'a BuildSpec,
+    values: &'a Variables<'a>,
+    accounts: &'a Accounts,
+    growing: Growing,
+    problems: Vec<Diagnostic>,
 }
 
-fn copied(
-    spec: &BuildSpec,
-    values: &Variables<'_>,
-    accounts: &Accounts,
-    growing: &mut Growing,
-) -> Result<(), ContentError> {
-    for file in &spec.files {
-        let file = &file.value;
-        let owner = accounts.resolve(&file.owner)?;
-        let to = render_destination(&file.to, values)?;
-        for found in files::find(file, context(spec), values)? {
-            let bad = |error: oci_layout::path::ParsePathError| {
-                Box::new(Diagnostic::error("destination", error.to_string(), file.to.place))
-            };
-            let path = match (&found.below, &found.kind) {
-                (below, EntryKind::Directory) if below.is_empty() => to.path.clone(),
-                (below, _) if below.is_empty() && to.below => {
-                    to.path.join(found.name.as_deref().unwrap_or_default()).map_err(bad)?
-                }
-                (below, _) if below.is_empty() => to.path.clone(),
-                (below, _) => to.path.join(below).map_err(bad)?,
-            };
-            let is_directory = matches!(found.kind, EntryKind::Directory);
-            // A directory that the image has keeps its mode and owner.
-            let there = is_directory
-                && (path.is_root()
-                    || growing
-                        .tree()
-                        .resolve(&path, true)
-                        .is_ok_and(|path| growing.tree().get(&path).is_some_and(|node| node.is_directory())));
-            if there {
-                continue;
-            }
-            let mode = match (is_directory, file.mode, file.directory_mode) {
-                (true, _, mode) => mode.unwrap_or(0o755),
-                (false, Some(mode), _) => mode,
-                (false, None, _) => {
-                    if found.executable {
-                        0o755
-                    } else {
-                        0o644
-                    }
-                }
-            };
-            let plain = matches!(found.kind, EntryKind::File(_));
-            growing.put(Item {
-                path,
-                kind: found.kind,
-                mode,
+impl Drafting<'_> {
+    fn keep<T>(&mut self, result: Result<T, Box<Diagnostic>>) -> Option<T> {
+        result.map_err(|problem| self.problems.push(*problem)).ok()
+    }
+
+    fn put(&mut self, item: Item) {
+        let put = self.growing.put(item);
+        self.keep(put);
+    }
+
+    fn directories(&mut self) {
+        for directory in &self.spec.directories {
+            let path = self.keep(render_destination(&directory.value.path, self.values));
+            let owner = self.keep(self.accounts.resolve(&directory.value.owner));
+            let (Some(destination), Some(owner)) = (path, owner) else { continue };
+            self.put(Item {
+                path: destination.path,
+                kind: EntryKind::Directory,
+                mode: directory.value.mode,
                 owner,
-                xattrs: if plain { xattrs(file.capabilities) } else { BTreeMap::new() },
-                replace: file.replace,
-                place: file.to.place,
-            })?;
+                xattrs: BTreeMap::new(),
+                replace: false,
+                place: directory.value.path.place,
+            });
         }
     }
-    Ok(())
+
+    fn homes(&mut self) {
+        for user in &self.spec.users {
+            let Some(home) = &user.value.home else { continue };
+            // A home that cannot be rendered was told with the user.
+            let Ok(destination) = render_destination(home, self.values) else { continue };
+            let path = destination.path;
+            if path.is_root() || self.growing.tree().get(&path).is_some() {
+                continue;
+            }
+            self.put(Item {
+                path,
+                kind: EntryKind::Directory,
+                mode: 0o755,
+                owner: Numbers { uid: user.value.uid, gid: user.value.gid },
+                xattrs: BTreeMap::new(),
+                replace: false,
+                place: home.place,
+            });
+        }
+    }
+
+    /// The files that users stand in.
+    fn account_files(&mut self) {
+        let accounts = self.accounts;
+        let files = [
+            ("/etc/passwd", accounts.passwd(), 0o644),
+            ("/etc/group", accounts.group(), 0o644),
+            ("/etc/shadow", accounts.shadow(), 0o600),
+        ];
+        for (path, text, mode) in files {
+            let (Some(text), Ok(path)) = (text, path.parse::<ImagePath>()) else { continue };
+            let (mode, owner) = self.growing.file(&path).unwrap_or((mode, Numbers::default()));
+            self.put(Item {
+                path: self.growing.tree().resolve(&path, true).unwrap_or(path),
+                kind: EntryKind::File(Content::Bytes(text.as_bytes().into())),
+                mode,
+                owner,
+                xattrs: BTreeMap::new(),
+                replace: true,
+                place: self.spec.users.first().and_then(|user| user.place),
+            });
+        }
+    }
+
+    fn links(&mut self) {
+        for link in &self.spec.links {
+            let path = self.keep(render_file(&link.value.path, self.values));
+            let target = self.keep(crate::spec::render(&link.value.to, self.values));
+            let (Some(path), Some(target)) = (path, target) else { continue };
+            self.put(Item {
+                path,
+                kind: EntryKind::Symlink { target },
+                mode: 0o777,
+                owner: Numbers::default(),
+                xattrs: BTreeMap::new(),
+                replace: link.value.replace,
+                place: link.value.path.place,
+            });
+        }
+    }
+
+    fn copied(&mut self) {
+        for file in &self.spec.files {
+            let file = &file.value;
+            let owner = self.keep(self.accounts.resolve(&file.owner));
+            let to = self.keep(render_destination(&file.to, self.values));
+            let found = self.keep(files::find(file, context(self.spec), self.values));
+            let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
+            for found in found {
+                let path = self.keep(destination(file, &to, &found));
+                if let Some(path) = path {
+                    self.copy(file, path, owner, found);
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: files::Found) {
+        let is_directory = matches!(found.kind, EntryKind::Directory);
+        // A directory that the image has keeps its mode and owner.
+        let there = is_directory
+            && (path.is_root()
+                || self
+                    .growing
+                    .tree()
+                    .resolve(&path, true)
+                    .is_ok_and(|path| self.growing.tree().get(&path).is_some_and(|node| node.is_directory())));
+        if there {
+            return;
+        }
+        let mode = match (is_directory, file.mode, file.directory_mode) {
+            (true, _, mode) => mode.unwrap_or(0o755),
+            (false, Some(mode), _) => mode,
+            (false, None, _) if found.executable => 0o755,
+            (false, None, _) => 0o644,
+        };
+        let plain = matches!(found.kind, EntryKind::File(_));
+        self.put(Item {
+            path,
+            kind: found.kind,
+            mode,
+            owner,
+            xattrs: if plain { xattrs(file.capabilities) } else { BTreeMap::new() },
+            replace: file.replace,
+            place: file.to.place,
+        });
+    }
+
+    /// Puts a program in; gives its path, unless that does not fit.
+    /// The path that the build file gives a program, and where that is.
+    fn program(
+        &mut self,
+        binary: &BinarySpec,
+        program: Option<&Path>,
+    ) -> Result<Option<(ImagePath, ImagePath)>, ContentError> {
+        let path = self.keep(render_file(&binary.to, self.values));
+        let owner = self.keep(self.accounts.resolve(&binary.owner));
+        let (Some(path), Some(owner)) = (path, owner) else { return Ok(None) };
+        let content = match program {
+            None => Content::Bytes(Default::default()),
+            Some(program) => {
+                let size = std::fs::metadata(program)
+                    .map_err(|source| LayerError::Source { path: program.to_owned(), source })?
+                    .len();
+                Content::File { path: program.to_owned(), size }
+            }
+        };
+        let put = self.growing.put(Item {
+            path: path.clone(),
+            kind: EntryKind::File(content),
+            mode: binary.mode,
+            owner,
+            xattrs: xattrs(binary.capabilities),
+            replace: binary.replace,
+            place: binary.to.place,
+        });
+        Ok(self.keep(put).map(|place| (path, place)))
+    }
+}
+
+/// Where something that was found goes.
+fn destination(file: &FileSpec, to: &Destination, found: &files::Found) -> Result<ImagePath, Box<Diagnostic>> {
+    let below = match (found.below.as_str(), &found.kind) {
+        ("", EntryKind::Directory) => return Ok(to.path.clone()),
+        ("", _) if to.below => found.name.as_deref().unwrap_or_default(),
+        ("", _) => return Ok(to.path.clone()),
+        (below, _) => below,
+    };
+    to.path.join(below).map_err(|error| Box::new(Diagnostic::error("destination", error.to_string(), file.to.place)))
 }
 
 /// The directory that sources are below.

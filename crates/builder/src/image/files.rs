@@ -146,3 +146,73 @@ fn patterns(list: &[Placed<String>]) -> Result<GlobSet, Box<Diagnostic>> {
     }
     set.build().map_err(|error| Box::new(Diagnostic::error("glob", error.to_string(), None)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::spec::{Facts, Overrides, parse};
+
+    /// What `from` finds in `context`: paths below it, or the message.
+    fn found(context: &Path, from: &str) -> Result<Vec<String>, String> {
+        let text = format!("version: 1\nbase: scratch\nfiles: [{{from: '{from}', to: /x/}}]\n");
+        let spec = parse(&context.join("build.yaml"), &text, &Overrides::default()).unwrap();
+        let facts = Facts::default();
+        let values = Variables { platform: "linux/amd64".parse().ok(), facts: &facts };
+        match find(&spec.files[0].value, context, &values) {
+            Ok(found) => Ok(found.into_iter().map(|found| found.below).collect()),
+            Err(diagnostic) => Err(diagnostic.message.clone()),
+        }
+    }
+
+    #[track_caller]
+    fn fails(context: &Path, from: &str, says: &str) {
+        let message = found(context, from).unwrap_err();
+        assert!(message.contains(says), "{message}");
+    }
+
+    #[test]
+    fn i04_no_link_leads_out_of_the_context() {
+        let directory = tempfile::tempdir().unwrap();
+        let (context, outside) = (directory.path().join("context"), directory.path().join("outside"));
+        for path in [&context.join("tree"), &outside] {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::write(path.join("file"), "").unwrap();
+        }
+        symlink(&outside, context.join("there")).unwrap();
+        symlink("../outside/file", context.join("link")).unwrap();
+        symlink(outside.join("file"), context.join("tree/link")).unwrap();
+        fails(&context, "there", "leads out of");
+        fails(&context, "there/file", "leads out of");
+        fails(&context, "there/*", "leads out of");
+        fails(&context, "link", "leads out of");
+        // A link inside a tree is a link in the image too: it is not followed here.
+        assert_eq!(found(&context, "tree").unwrap(), ["", "file", "link"]);
+        // One that stays inside may be a source.
+        symlink("tree/file", context.join("inside")).unwrap();
+        assert_eq!(found(&context, "inside").unwrap(), [""]);
+    }
+
+    #[test]
+    fn i09_a_name_that_is_not_utf8_fails_and_is_named() {
+        let context = tempfile::tempdir().unwrap();
+        let name = std::ffi::OsString::from_vec(b"tree/caf\xe9".to_vec());
+        std::fs::create_dir(context.path().join("tree")).unwrap();
+        std::fs::write(context.path().join(name), "").unwrap();
+        fails(context.path(), "tree", "caf\u{fffd} is not UTF-8");
+        std::fs::remove_dir_all(context.path().join("tree")).unwrap();
+        std::fs::create_dir(context.path().join("tree")).unwrap();
+        symlink(std::ffi::OsString::from_vec(b"caf\xe9".to_vec()), context.path().join("tree/link")).unwrap();
+        fails(context.path(), "tree", "has a target that is not UTF-8");
+    }
+
+    #[test]
+    fn i06_what_is_no_file_fails_at_once() {
+        let context = tempfile::tempdir().unwrap();
+        let fifo = context.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        fails(context.path(), "fifo", "neither file, directory nor link");
+    }
+}

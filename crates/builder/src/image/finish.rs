@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::document::{ContainerConfig, History, ImageConfig, ImageManifest};
+use oci_layout::layer::Tree;
 use oci_layout::layer::facts::NodeKind;
 use oci_layout::media_type::{OCI_CONFIG, OCI_MANIFEST};
 use oci_layout::{Descriptor, Digest, ImagePath, json};
@@ -52,21 +53,31 @@ pub(crate) struct Around<'a> {
     pub inferred: &'a BTreeMap<String, String>,
     /// RFC 3339 date.
     pub created: &'a str,
+    /// The build file or its caller says the date, so it is worth telling.
+    pub created_said: bool,
 }
 
-/// Makes config and manifest, and checks that what is to start is there.
-pub(crate) fn finish(
+/// How a container of the image runs. With `any_user`, a user that the image does not have stays
+/// as it is named.
+pub(crate) fn container(
     spec: &BuildSpec,
     values: &Variables<'_>,
     around: &Around<'_>,
-    layers: &Layers,
-) -> Result<Finished, ContentError> {
+    accounts: &Accounts,
+    any_user: bool,
+) -> Result<ContainerConfig, ContentError> {
     let nothing = ContainerConfig::default();
     let base_config = around.base.map_or(&nothing, |base| &base.config.config);
     let inherited = base_config.user.as_deref().filter(|user| !user.is_empty() && spec.inherit.user);
     let user = match (&spec.config.user, inherited) {
-        (Some(owner), _) => Some(layers.accounts.resolve(owner)?.to_string()),
-        (None, Some(text)) => Some(base_user(text, &layers.accounts)?),
+        (Some(owner), _) => Some(match accounts.resolve(owner) {
+            Err(_) if any_user => owner.value.to_string(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?.to_string(),
+        }),
+        (None, Some(text)) => Some(match base_user(text, accounts) {
+            Err(_) if any_user => text.to_owned(),
+            resolved => resolved.map_err(|problem| user_hint(*problem))?,
+        }),
         (None, None) => None,
     };
     let first_binary = match spec.binaries.first() {
@@ -74,9 +85,17 @@ pub(crate) fn finish(
         None => None,
     };
     let surroundings = Surroundings { base: base_config, user, first_binary, inferred: around.inferred };
-    let container = container_config(spec, &surroundings, values).map_err(ContentError::Spec)?;
-    check_entrypoint(spec, &container, layers, around.platform)?;
+    container_config(spec, &surroundings, values).map_err(ContentError::Spec)
+}
 
+/// Makes config and manifest, and checks that what is to start is there.
+pub(crate) fn finish(
+    spec: &BuildSpec,
+    values: &Variables<'_>,
+    around: &Around<'_>,
+    container: ContainerConfig,
+    layers: &Layers,
+) -> Result<Finished, ContentError> {
     let platform = around.platform.platform();
     let mut config = ImageConfig::new(&platform);
     config.created = Some(around.created.to_owned());
@@ -89,7 +108,7 @@ pub(crate) fn finish(
         config.history.clone_from(&base.config.history);
         base_layers.clone_from(&base.manifest.layers);
     }
-    for (layer, created_by) in &layers.made {
+    for (layer, created_by) in layers {
         config.rootfs.diff_ids.push(layer.written.diff_id);
         config.history.push(History {
             created: Some(around.created.to_owned()),
@@ -99,12 +118,17 @@ pub(crate) fn finish(
     }
     let config_bytes = document(&config)?;
     let config = Descriptor::of(OCI_CONFIG, &config_bytes);
-    let new_layers: Vec<Arc<NewLayer>> = layers.made.iter().map(|(layer, _)| Arc::clone(layer)).collect();
+    let new_layers: Vec<Arc<NewLayer>> = layers.iter().map(|(layer, _)| Arc::clone(layer)).collect();
     let mut stack: Vec<Descriptor> =
         base_layers.iter().map(|layer| Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() }).collect();
     stack.extend(new_layers.iter().map(|layer| layer.written.descriptor.clone()));
 
-    let added = base_annotations(around.base_name, around.base.map(|base| base.digest), Some(base_layers.len()));
+    let added = base_annotations(
+        around.base_name,
+        around.base.map(|base| base.digest),
+        Some(base_layers.len()),
+        around.created_said.then_some(around.created),
+    );
     let nothing = BTreeMap::new();
     let from_base = around.base.map_or(&nothing, |base| &base.manifest.annotations);
     let annotations =
@@ -116,11 +140,12 @@ pub(crate) fn finish(
     Ok(Finished { platform, config, config_bytes, manifest, manifest_bytes, base_layers, new_layers })
 }
 
-/// What is said of the base (image-spec, annotations.md).
+/// What is said of base and date (image-spec, annotations.md).
 pub(crate) fn base_annotations(
     name: Option<&str>,
     digest: Option<Digest>,
     layers: Option<usize>,
+    created: Option<&str>,
 ) -> BTreeMap<String, String> {
     let digest = digest.map(|digest| digest.to_string());
     let layers = layers.filter(|_| digest.is_some()).map(|count| count.to_string());
@@ -128,6 +153,7 @@ pub(crate) fn base_annotations(
         ("org.opencontainers.image.base.name", name.filter(|_| digest.is_some()).map(str::to_owned)),
         ("org.opencontainers.image.base.digest", digest.clone()),
         (BASE_LAYERS, layers),
+        ("org.opencontainers.image.created", created.map(str::to_owned)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -138,6 +164,10 @@ pub(crate) fn document<T: serde::Serialize>(document: &T) -> Result<Bytes, Conte
     json::to_bytes(document).map(Bytes::from).map_err(|error| {
         ContentError::Spec(vec![Diagnostic::error("document", format!("a document cannot be written: {error}"), None)])
     })
+}
+
+fn user_hint(problem: Diagnostic) -> ContentError {
+    ContentError::Spec(vec![problem.hint("or let it through with `--allow user`")])
 }
 
 /// The base's user in numbers. One that its own passwd does not have could not start anyway.
@@ -151,11 +181,12 @@ fn base_user(text: &str, accounts: &Accounts) -> Result<String, Box<Diagnostic>>
     accounts.resolve(&Placed::implied(owner)).map(|numbers| numbers.to_string())
 }
 
-/// The entrypoint, where it is a path, is there and can be executed.
-fn check_entrypoint(
+/// The entrypoint, where it is a path, is there and can be executed: what can be said before its
+/// program is compiled. The gate says the rest.
+pub(crate) fn check_entrypoint(
     spec: &BuildSpec,
     container: &ContainerConfig,
-    layers: &Layers,
+    tree: &Tree,
     platform: TargetPlatform,
 ) -> Result<(), Box<Diagnostic>> {
     let words = container.entrypoint.as_ref().or(container.cmd.as_ref());
@@ -168,7 +199,7 @@ fn check_entrypoint(
         Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
     };
     let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
-    let node = layers.tree.resolve(&path, true).ok().and_then(|path| layers.tree.get(&path));
+    let node = tree.resolve(&path, true).ok().and_then(|path| tree.get(&path));
     match node {
         None => Err(fail("is not in the image")),
         Some(node) if !matches!(node.kind, NodeKind::File { .. }) => Err(fail("is not a file")),

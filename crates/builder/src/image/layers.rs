@@ -4,10 +4,10 @@
 //! Of a layer that is known from before, nobody may ever want them: a registry or layout that has
 //! the blob is told its digest alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use oci_layout::cache::Origin;
 use oci_layout::layer::{LayerError, LayerPlan, Pool, WrittenLayer};
@@ -17,26 +17,55 @@ use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest};
 pub(crate) struct LayerMaker {
     /// Threads that compress.
     pub pool: Arc<Pool>,
-    /// Knows layers from earlier builds.
-    pub cache: Option<Arc<Cache>>,
-    /// Takes new blobs: the output's own store where there is one.
+    cache: Option<Arc<Cache>>,
+    /// Takes new blobs.
     pub store: BlobStore,
-    /// Blobs of `store` that are known to be whole.
-    pub trusted: BTreeSet<Digest>,
+    trusted: BTreeSet<Digest>,
+    /// The layers of this build, which their images hold.
+    made: Mutex<BTreeMap<PlanState, Arc<Mutex<Weak<NewLayer>>>>>,
 }
 
+/// A plan's shape, and the digest of the states of its files.
+type PlanState = (Digest, Digest);
+
 impl LayerMaker {
-    /// The layer of `plan`, compressed only if it is new.
-    pub(crate) fn make(self: &Arc<Self>, plan: LayerPlan) -> Result<NewLayer, LayerError> {
-        let (written, origin) = match &self.cache {
-            Some(cache) => cache.layer(&plan, &self.pool, &self.store)?,
-            None => (plan.write(&self.pool, &self.store)?.0, Origin::Written),
-        };
+    /// Makes layers with `pool`; their blobs go into `store`, in which those that `trusted` names
+    /// are known to be whole.
+    pub(crate) fn new(pool: Arc<Pool>, cache: Option<Arc<Cache>>, store: BlobStore, trusted: BTreeSet<Digest>) -> Self {
+        Self { pool, cache, store, trusted, made: Mutex::default() }
+    }
+
+    /// The layer of `plan`, compressed only if it is new. Platforms that have the same layer wait
+    /// for the first of them, and share it.
+    pub(crate) fn make(self: &Arc<Self>, plan: LayerPlan) -> Result<Arc<NewLayer>, LayerError> {
+        let key = (plan.shape(), plan.look()?.digest());
+        let slot = Arc::clone(self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = slot.upgrade() {
+            return Ok(layer);
+        }
+        let (written, origin) = self.find_or_write(&plan)?;
         let blob = match origin {
             Origin::Written => Blob::At(self.store.path(&written.descriptor.digest)),
             Origin::Unchanged | Origin::SameContent => Blob::Planned(plan),
         };
-        Ok(NewLayer { written, origin, maker: Arc::clone(self), blob: Mutex::new(blob) })
+        let layer = Arc::new(NewLayer { written, origin, maker: Arc::clone(self), blob: Mutex::new(blob) });
+        *slot = Arc::downgrade(&layer);
+        Ok(layer)
+    }
+
+    fn find_or_write(&self, plan: &LayerPlan) -> Result<(WrittenLayer, Origin), LayerError> {
+        if let Some(cache) = &self.cache
+            && let Some(found) = cache.find_layer(plan)?
+        {
+            return Ok(found);
+        }
+        let _turn = self.pool.turn();
+        let written = match &self.cache {
+            Some(cache) => cache.write_layer(plan, &self.pool, &self.store)?,
+            None => plan.write(&self.pool, &self.store)?.0,
+        };
+        Ok((written, Origin::Written))
     }
 
     /// The layer's blob from where an earlier build has left it, or written again.
@@ -52,6 +81,7 @@ impl LayerMaker {
             }
             return Ok(path);
         }
+        let _turn = self.pool.turn();
         let (written, _) = plan.write(&self.pool, &self.store)?;
         if written.descriptor == *descriptor {
             Ok(path)
@@ -120,13 +150,33 @@ mod tests {
         std::fs::create_dir_all(&store).unwrap();
         let cache = Some(Arc::new(Cache::open(directory.join("cache")).unwrap()));
         let pool = Arc::new(Pool::new(1).unwrap());
-        Arc::new(LayerMaker { pool, cache, store: BlobStore::new(store), trusted: BTreeSet::new() })
+        Arc::new(LayerMaker::new(pool, cache, BlobStore::new(store), BTreeSet::new()))
     }
 
     fn text(layer: &NewLayer) -> Vec<u8> {
         let mut bytes = Vec::new();
         layer.open_at(0).unwrap().read_to_end(&mut bytes).unwrap();
         bytes
+    }
+
+    #[test]
+    fn platforms_that_have_the_same_layer_make_it_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan(directory.path());
+        std::fs::create_dir(directory.path().join("store")).unwrap();
+        let store = BlobStore::new(directory.path().join("store"));
+        let maker = Arc::new(LayerMaker::new(Arc::new(Pool::new(1).unwrap()), None, store, BTreeSet::new()));
+        let layer = maker.make(plan.clone()).unwrap();
+        let blob = layer.path().unwrap();
+        let first = std::fs::metadata(&blob).unwrap();
+        let paths: Vec<_> = std::thread::scope(|scope| {
+            let makes: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| maker.make(plan.clone()).unwrap().path().unwrap())).collect();
+            makes.into_iter().map(|make| make.join().unwrap()).collect()
+        });
+        assert!(paths.iter().all(|path| *path == blob));
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(std::fs::metadata(&blob).unwrap().ino(), first.ino(), "not written again");
     }
 
     #[test]

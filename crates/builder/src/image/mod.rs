@@ -5,13 +5,14 @@ mod content;
 mod files;
 mod finish;
 mod layers;
+#[cfg(test)]
+mod parity;
 mod tree;
 
-pub(crate) use content::{ContentError, assemble_layers, context};
+pub(crate) use content::{ContentError, Draft, Group, context, draft, make_layers};
 pub(crate) use files::open as open_source;
 pub use finish::BASE_LAYERS;
-pub(crate) use finish::Finished;
-pub(crate) use finish::{Around, base_annotations, finish};
+pub(crate) use finish::{Around, Finished, base_annotations, check_entrypoint, container, finish};
 pub(crate) use layers::{LayerMaker, NewLayer};
 
 /// Version of everything that layers and documents depend on beside their content: compressor

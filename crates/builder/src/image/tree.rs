@@ -11,6 +11,7 @@ use oci_layout::ImagePath;
 use oci_layout::layer::facts::NodeKind;
 use oci_layout::layer::{Entry, EntryKind, Tree};
 
+use crate::check::CheckId;
 use crate::spec::accounts::Numbers;
 use crate::spec::{Diagnostic, Place};
 
@@ -36,11 +37,17 @@ pub(super) struct Item {
 pub(super) struct Growing {
     tree: Tree,
     entries: BTreeMap<ImagePath, Entry>,
+    hide: bool,
 }
 
 impl Growing {
-    pub(super) fn new(tree: Tree) -> Self {
-        Self { tree, entries: BTreeMap::new() }
+    /// With `hide`, everything may replace a file of the base.
+    pub(super) fn new(tree: Tree, hide: bool) -> Self {
+        Self { tree, entries: BTreeMap::new(), hide }
+    }
+
+    pub(super) fn into_tree(self) -> Tree {
+        self.tree
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -52,8 +59,8 @@ impl Growing {
         std::mem::take(&mut self.entries).into_values().collect()
     }
 
-    /// Puts `item` where it belongs.
-    pub(super) fn put(&mut self, item: Item) -> Result<(), Box<Diagnostic>> {
+    /// Puts `item` where it belongs; returns where that is.
+    pub(super) fn put(&mut self, item: Item) -> Result<ImagePath, Box<Diagnostic>> {
         let Item { path: wanted, kind, mode, owner, xattrs, replace, place } = item;
         let unusable = |error: &dyn std::fmt::Display| {
             Box::new(Diagnostic::error("destination", format!("{wanted} cannot be in the image: {error}"), place))
@@ -65,15 +72,15 @@ impl Growing {
             if !is_directory && there.is_directory() {
                 return Err(unusable(&format_args!("{path} is a directory")));
             }
-            let (whose, may) = match there.layer {
-                Some(_) => ("the base has it already", replace),
-                None => ("the build file puts something else there already", false),
+            let (code, whose, may) = match there.layer {
+                Some(_) => (CheckId::HiddenFile.name(), "the base has it already", replace || self.hide),
+                None => ("occupied", "the build file puts something else there already", false),
             };
             if !same_kind && !may {
                 let message = format!("{wanted} cannot be in the image: {whose}");
-                let hint =
-                    "choose another path, or say `replace: true` where a file of the base is meant to be replaced";
-                return Err(Box::new(Diagnostic::error("occupied", message, place).hint(hint)));
+                let hint = "choose another path, say `replace: true` where a file of the base is meant to be replaced, or \
+                            leave the file out";
+                return Err(Box::new(Diagnostic::error(code, message, place).hint(hint)));
             }
         }
         for parent in path.ancestors().into_iter().filter(|parent| !parent.is_root()) {
@@ -86,7 +93,8 @@ impl Growing {
         }
         let mut entry = Entry::new(path.clone(), kind, mode).owned_by(owner.uid, owner.gid);
         entry.xattrs = xattrs;
-        self.add(entry).map_err(|error| unusable(&error))
+        self.add(entry).map_err(|error| unusable(&error))?;
+        Ok(path)
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), oci_layout::layer::facts::InsertError> {
@@ -122,7 +130,7 @@ mod tests {
     fn base() -> Tree {
         let fact = |at: &str, kind: FactKind, mode: u32| Fact { path: path(at), kind, mode, uid: 0, gid: 0 };
         let link = |target: &str| FactKind::Symlink { target: target.to_owned() };
-        let mut facts: LayerFacts = serde_json::from_str(r#"{"version":1,"entries":[]}"#).unwrap();
+        let mut facts: LayerFacts = serde_json::from_str(r#"{"version":2,"entries":[]}"#).unwrap();
         facts.entries = vec![
             fact("/usr", FactKind::Directory, 0o755),
             fact("/usr/bin", FactKind::Directory, 0o755),
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn destinations_resolve_through_links_and_parents_keep_their_modes() {
-        let mut growing = Growing::new(base());
+        let mut growing = Growing::new(base(), false);
         for at in ["/bin/x", "/lib/y", "/tmp/z", "/root/w", "/opt/new/v"] {
             growing.put(item(at, false)).unwrap();
         }
@@ -177,8 +185,8 @@ mod tests {
 
     #[test]
     fn i11_nothing_lands_on_something_else_unasked() {
-        let mut growing = Growing::new(base());
-        let message = |result: Result<(), Box<Diagnostic>>| result.unwrap_err().message;
+        let mut growing = Growing::new(base(), false);
+        let message = |result: Result<ImagePath, Box<Diagnostic>>| result.unwrap_err().message;
         assert!(message(growing.put(item("/bin/sh", false))).contains("the base has it already"));
         assert!(message(growing.put(item("/bin", false))).contains("the base has it already"));
         assert!(message(growing.put(item("/usr/bin", true))).contains("is a directory"));

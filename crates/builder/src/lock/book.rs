@@ -165,6 +165,17 @@ impl Book {
         Ok(Self { pages: Mutex::new(pages), frozen })
     }
 
+    /// The same where nothing is built: nothing is written, and what is not locked may be absent.
+    pub fn to_look_at(specs: &[BuildSpec]) -> Result<Self, LockError> {
+        Ok(Self { frozen: true, ..Self::open(specs, false)? })
+    }
+
+    /// The checksum of the lock of `directory`, as it is now.
+    pub fn checksum(&self, directory: &Path) -> Option<oci_layout::Digest> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(pages.get(directory)?.as_ref()?.checksum())
+    }
+
     /// The locks that there are, with their paths.
     pub fn locks(&self) -> Vec<(PathBuf, Lock)> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);

@@ -125,6 +125,7 @@ mod tests {
         let (pool, path) = (Pool::new(1).unwrap(), directory.path().join(FACTS_FILE));
         let facts = LayerFacts {
             version: oci_layout::layer::facts::FACTS_VERSION,
+            inspector: 1,
             entries: Vec::new(),
             texts: BTreeMap::from([("/etc/passwd".parse().unwrap(), "root:x:0:0\n".to_owned())]),
             inspected: BTreeMap::new(),

@@ -6,47 +6,174 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_layout::cache::Origin;
+use registry_client::Tag;
 use tokio::task::JoinSet;
 
 use super::cores::Cores;
 use super::*;
-use crate::check::elf::check_program;
-use crate::image::{Around, ContentError, assemble_layers, finish};
+use crate::image::{Around, ContentError, check_entrypoint, container, draft, finish, make_layers};
+use crate::plan::{BasePlan, CompilePlan, Known, LayerOutline, Outline};
+use crate::result::{BaseResult, CompilerResult, ImageResult, Inputs, ManifestResult};
+use crate::spec::model::BinarySpec;
 use crate::spec::{Placed, Template, render, render_file};
-use crate::toolchain::{Artifact, CompileRequest, CompileUnit, GoProgram, Program, RustProgram, ToolContext};
+use crate::toolchain::{
+    Artifact, CompileRequest, CompileUnit, GoProgram, Program, ProgramError, RustProgram, SurveyError, ToolContext,
+};
 
-/// What assembling needs.
+/// What assembling an image needs.
 pub(super) struct Assembly {
     pub(super) spec: Arc<BuildSpec>,
+    /// The build file's directory, absolute.
+    pub(super) context: PathBuf,
     pub(super) facts: Arc<Facts>,
     pub(super) bases: Arc<Bases>,
-    pub(super) inferred: Arc<BTreeMap<String, String>>,
-    pub(super) created: String,
+    pub(super) inferred: BTreeMap<String, String>,
+    pub(super) tags: Vec<Tag>,
+    pub(super) created: Date,
     pub(super) maker: Arc<LayerMaker>,
     /// Where the image goes: each platform's blobs as soon as they are there.
-    pub(super) sinks: Arc<Vec<Sink>>,
+    pub(super) sinks: Vec<Sink>,
+}
+
+/// Date of an image.
+pub(super) struct Date {
+    /// In RFC 3339.
+    pub(super) text: String,
+    /// The build file or SOURCE_DATE_EPOCH says it.
+    pub(super) said: bool,
+}
+
+impl Assembly {
+    /// The platforms whose base is known.
+    pub(super) fn known_platforms(&self) -> impl Iterator<Item = TargetPlatform> {
+        let platforms = self.spec.platforms.iter().map(|platform| platform.value);
+        platforms.filter(|&platform| self.bases.knows(&self.spec, platform))
+    }
+
+    /// The layouts that it is written to.
+    pub(super) fn layouts(&self) -> impl Iterator<Item = &Layout> {
+        self.sinks.iter().filter_map(Sink::layout).map(|sink| sink.layout())
+    }
+
+    /// What the index says beside what is inferred: of its base, and its date where it was said.
+    pub(super) fn added(&self) -> BTreeMap<String, String> {
+        let base = self.bases.of_index(&self.spec);
+        crate::image::base_annotations(
+            base.and_then(|base| base.name.as_deref()),
+            base.map(|base| base.digest),
+            None,
+            self.created.said.then_some(self.created.text.as_str()),
+        )
+    }
+
+    fn linkage(&self, platform: TargetPlatform) -> Linkage {
+        linkage(self.bases.tree(&self.spec, platform))
+    }
+
+    fn around(&self, platform: TargetPlatform) -> Around<'_> {
+        let base = self.bases.of(&self.spec, platform);
+        Around {
+            platform,
+            base: base.and_then(|base| base.platforms.get(&platform)),
+            base_name: base.and_then(|base| base.name.as_deref()),
+            inferred: &self.inferred,
+            created: &self.created.text,
+            created_said: self.created.said,
+        }
+    }
+
+    /// What is to be told of the finished image.
+    pub(super) fn result(
+        &self,
+        shared: &Shared,
+        images: &[Arc<Finished>],
+        index: Descriptor,
+        annotations: BTreeMap<String, String>,
+        references: Vec<String>,
+        compilers: Vec<CompilerResult>,
+    ) -> ImageResult {
+        let spec = &self.spec;
+        let inputs = Inputs::of(spec, &self.facts, &self.created.text);
+        let inputs = match shared.book.checksum(crate::image_context(spec)) {
+            Some(lock) => inputs.locked(lock, &self.facts),
+            None => inputs,
+        };
+        ImageResult {
+            version: crate::result::VERSION,
+            file: spec.file.display().to_string(),
+            image: spec.image.as_ref().map(|image| image.value.to_string()),
+            tags: self.tags.iter().map(ToString::to_string).collect(),
+            references,
+            index,
+            platforms: spec.all_platforms.clone(),
+            annotations,
+            manifests: images.iter().map(|image| self.manifest_result(image)).collect(),
+            inputs,
+            compilers,
+        }
+    }
+
+    fn base_plan(&self, platform: TargetPlatform) -> Option<BasePlan> {
+        let source = &self.spec.of(platform).base.of(platform).value;
+        let base = self.bases.of(&self.spec, platform);
+        let own = base.and_then(|base| base.platforms.get(&platform));
+        (*source != BaseSource::Scratch).then(|| BasePlan {
+            reference: shown(source),
+            digest: base.map(|base| base.digest),
+            manifest: own.map(|own| own.digest),
+            layers: own.map_or(0, |own| own.manifest.layers.len()),
+        })
+    }
+
+    fn manifest_result(&self, image: &Finished) -> ManifestResult {
+        let base = self.bases.of(&self.spec, image.platform);
+        let new_layers = image.new_layers.iter().map(|layer| layer.written.descriptor.clone());
+        ManifestResult {
+            platform: image.platform,
+            descriptor: image.manifest.clone(),
+            config: image.config.clone(),
+            layers: image.base_layers.iter().cloned().chain(new_layers).collect(),
+            base: base.and_then(|base| {
+                let own = base.platforms.get(&image.platform)?;
+                Some(BaseResult { name: base.name.clone(), digest: base.digest, manifest: own.digest })
+            }),
+        }
+    }
 }
 
 /// What a task of the set below has come to.
 enum Finish {
     Compiled(Vec<Artifact>),
-    Assembled(Arc<Finished>),
+    /// Which of the build's images, and one platform of it.
+    Assembled(usize, Arc<Finished>),
     /// One of the outputs has a platform's blobs.
     Delivered,
 }
 
-/// The programs of one platform as they come.
-type Awaited = BTreeMap<TargetPlatform, Vec<Option<PathBuf>>>;
+/// The programs of one platform of one image (by its number) as they come.
+type Awaited = BTreeMap<(usize, TargetPlatform), Vec<Option<PathBuf>>>;
 
+/// What is to be compiled, for all images of a build.
+pub(super) struct Wanted {
+    pub(super) awaited: Awaited,
+    pub(super) requests: Vec<CompileRequest>,
+    /// By a request's number: which image, and which of its binaries.
+    origins: Vec<(usize, usize)>,
+}
+
+/// Makes the images of all assemblies; gives them in the same order. Compilation is shared.
 pub(super) async fn programs_and_images(
     shared: &Arc<Shared>,
-    assembly: Assembly,
-    linkages: &BTreeMap<TargetPlatform, Linkage>,
-) -> Result<Vec<Arc<Finished>>, BuildError> {
-    let spec = Arc::clone(&assembly.spec);
-    let (mut awaited, requests) = requests(shared, &spec, &assembly.facts, linkages)?;
-    let units = survey(shared, requests).await?;
-    let assembly = Arc::new(assembly);
+    assemblies: &[Arc<Assembly>],
+) -> Result<(Vec<Vec<Arc<Finished>>>, Vec<CompilerResult>), BuildError> {
+    let mut wanted = wanted(shared, assemblies)?;
+    let units = survey(shared, assemblies, &mut wanted).await?;
+    if !units.is_empty() {
+        // What does not fit is told before the compilers run, not after.
+        drafts(shared, assemblies, &wanted.awaited).await?;
+    }
+    let compilers = compilers(shared, &units).await?;
+    let Wanted { mut awaited, origins, .. } = wanted;
     let mut tasks: JoinSet<Result<Finish, BuildError>> = JoinSet::new();
     let (rust, go): (Vec<CompileUnit>, Vec<CompileUnit>) =
         units.into_iter().partition(|unit| matches!(unit, CompileUnit::Rust(_)));
@@ -62,33 +189,39 @@ pub(super) async fn programs_and_images(
     }
     let ready = |programs: &Vec<Option<PathBuf>>| programs.iter().all(Option::is_some);
     let mut begun = BTreeSet::new();
-    let mut finished = Vec::new();
+    let mut finished: Vec<Vec<Arc<Finished>>> = assemblies.iter().map(|_| Vec::new()).collect();
     loop {
-        for (&platform, programs) in awaited.iter().filter(|(_, programs)| ready(programs)) {
-            if begun.insert(platform) {
+        for (&(image, platform), programs) in awaited.iter().filter(|(_, programs)| ready(programs)) {
+            if let Some(assembly) = assemblies.get(image)
+                && begun.insert((image, platform))
+            {
                 let programs = programs.iter().flatten().cloned().collect();
-                tasks.spawn(assemble(Arc::clone(shared), Arc::clone(&assembly), platform, programs));
+                tasks.spawn(assemble(Arc::clone(shared), Arc::clone(assembly), image, platform, programs));
             }
         }
         match tasks.join_next().await {
             None => break,
             Some(Ok(Ok(Finish::Delivered))) => {}
-            Some(Ok(Ok(Finish::Assembled(image)))) => {
-                for number in 0..assembly.sinks.len() {
-                    tasks.spawn(deliver(Arc::clone(shared), Arc::clone(&assembly), number, Arc::clone(&image)));
+            Some(Ok(Ok(Finish::Assembled(image, made)))) => {
+                if let (Some(assembly), Some(images)) = (assemblies.get(image), finished.get_mut(image)) {
+                    for number in 0..assembly.sinks.len() {
+                        tasks.spawn(deliver(Arc::clone(shared), Arc::clone(assembly), number, Arc::clone(&made)));
+                    }
+                    images.push(made);
                 }
-                finished.push(image);
             }
             Some(Ok(Ok(Finish::Compiled(artifacts)))) => {
                 for artifact in artifacts {
-                    let slot = awaited.get_mut(&artifact.platform).and_then(|list| list.get_mut(artifact.binary));
-                    if let Some(slot) = slot {
+                    let Some(&(image, binary)) = origins.get(artifact.binary) else { continue };
+                    let slots = awaited.get_mut(&(image, artifact.platform));
+                    if let Some(slot) = slots.and_then(|slots| slots.get_mut(binary)) {
                         *slot = Some(artifact.path);
                     }
                 }
             }
             Some(Ok(Err(error))) => {
-                // The other compilers have nothing left to work for.
+                // The others have nothing left to work for.
+                assemblies.iter().for_each(|assembly| assembly.maker.store.give_up());
                 if !shared.children.interrupted() {
                     shared.failed.store(true, Ordering::SeqCst);
                     let children = Arc::clone(&shared.children);
@@ -100,76 +233,216 @@ pub(super) async fn programs_and_images(
             Some(Err(error)) => return Err(BuildError::Internal(error.to_string())),
         }
     }
-    match awaited.iter().find(|(platform, _)| !begun.contains(platform)) {
-        Some((platform, _)) => Err(BuildError::Internal(format!("no compiler made a program for {platform}"))),
-        None => Ok(finished),
+    match awaited.keys().find(|key| !begun.contains(*key)) {
+        Some((_, platform)) => Err(BuildError::Internal(format!("no compiler made a program for {platform}"))),
+        None => Ok((finished, compilers)),
     }
 }
 
-/// What has to be compiled, and the files that are there already, checked.
-fn requests(
-    shared: &Shared,
-    spec: &BuildSpec,
-    facts: &Facts,
-    linkages: &BTreeMap<TargetPlatform, Linkage>,
-) -> Result<(Awaited, Vec<CompileRequest>), BuildError> {
-    let (mut awaited, mut requests, mut problems) = (Awaited::new(), Vec::new(), Vec::new());
-    let fault = |problem: Box<Diagnostic>| at_fault(spec, vec![*problem]);
-    let context = std::path::absolute(crate::image_context(spec))?;
-    for platform in spec.platforms.iter().map(|platform| platform.value) {
-        let values = Variables { platform: Some(platform), facts };
-        let own = spec.of(platform);
-        let base_linkage = linkages.get(&platform).copied().unwrap_or(Linkage::Static);
-        let mut slots = Vec::new();
-        for (number, binary) in own.binaries.iter().enumerate() {
-            let name = render_file(&binary.value.to, &values).map_err(fault)?.to_string();
-            let table = |table: &BTreeMap<String, Placed<Template>>| {
-                table
-                    .iter()
-                    .map(|(key, text)| Ok((key.clone(), render(text, &values)?)))
-                    .collect::<Result<_, _>>()
-                    .map_err(fault)
-            };
-            let (program, linkage) = match &binary.value.source {
-                BinarySource::File(path) => {
-                    let file = crate::image::open_source(&context, path, &values).map_err(fault)?;
-                    if let Err(error) = check_program(&name, &file, platform) {
-                        problems.push(error);
+/// What the compilers say of themselves.
+async fn compilers(shared: &Arc<Shared>, units: &[CompileUnit]) -> Result<Vec<CompilerResult>, BuildError> {
+    let mut compilers = BTreeSet::new();
+    let mut go = None;
+    for unit in units {
+        match unit {
+            CompileUnit::Rust(unit) => {
+                let version = unit.toolchain.version.clone();
+                compilers.insert(CompilerResult { language: "rust".to_owned(), version });
+            }
+            CompileUnit::Go(unit) => go = Some(unit.clone()),
+        }
+    }
+    if let Some(unit) = go {
+        let shared = Arc::clone(shared);
+        let version = blocking(move || Ok(crate::toolchain::go_version(&unit, &shared.tools())?)).await?;
+        compilers.insert(CompilerResult { language: "go".to_owned(), version });
+    }
+    Ok(compilers.into_iter().collect())
+}
+
+/// What would be done, by image.
+pub(super) async fn plans(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) -> Result<Vec<ImagePlan>, BuildError> {
+    let mut wanted = wanted(shared, assemblies)?;
+    // Sources and paths first: they are more often wrong, and are looked at faster.
+    let mut outlines = drafts(shared, assemblies, &wanted.awaited).await?;
+    let units = survey(shared, assemblies, &mut wanted).await?;
+    let tools = shared.tools();
+    let compile: Vec<CompilePlan> = units
+        .iter()
+        .map(|unit| CompilePlan {
+            command: unit.command(&tools).to_string(),
+            directory: unit.directory().display().to_string(),
+            platforms: unit.platforms().iter().map(ToString::to_string).collect(),
+            environment: unit.tools(),
+        })
+        .collect();
+    let each = assemblies.iter().enumerate().map(|(image, assembly)| {
+        let platforms = assembly.spec.platforms.iter().map(|platform| platform.value);
+        let bases = platforms.clone().filter_map(|platform| Some((platform, assembly.base_plan(platform)?))).collect();
+        let outlines =
+            platforms.filter_map(|platform| Some((platform, outlines.remove(&(image, platform))?))).collect();
+        crate::plan::of_image(Known {
+            spec: &assembly.spec,
+            facts: &assembly.facts,
+            tags: assembly.tags.iter().map(ToString::to_string).collect(),
+            created: &assembly.created.text,
+            inferred: &assembly.inferred,
+            added: &assembly.added(),
+            bases,
+            outlines,
+            compile: compile.clone(),
+        })
+        .map_err(|list| at_fault(&assembly.spec, list))
+    });
+    each.collect()
+}
+
+/// What has to be compiled for the images, and the files that are there already, checked.
+pub(super) fn wanted(shared: &Shared, assemblies: &[Arc<Assembly>]) -> Result<Wanted, BuildError> {
+    let mut wanted = Wanted { awaited: Awaited::new(), requests: Vec::new(), origins: Vec::new() };
+    for (image, assembly) in assemblies.iter().enumerate() {
+        let (mut wrong, mut unfit) = (Vec::new(), Vec::new());
+        for platform in assembly.known_platforms() {
+            let allow = gate::allowed(shared, assembly.spec.of(platform));
+            let mut slots = Vec::new();
+            for (number, binary) in assembly.spec.of(platform).binaries.iter().enumerate() {
+                let slot = match program(assembly, platform, &binary.value, &allow, &mut unfit) {
+                    Ok(Wish::There(file)) => Some(file),
+                    Ok(Wish::Compile(request)) => {
+                        let running = wanted.origins.len();
+                        wanted.origins.push((image, number));
+                        wanted.requests.push(CompileRequest { binary: running, ..*request });
+                        None
                     }
-                    slots.push(Some(file));
-                    continue;
-                }
-                BinarySource::Rust(rust) => {
-                    let linkage = match (rust.link, rust.libc, base_linkage) {
-                        (Some(Link::Static), ..) => Linkage::Static,
-                        (_, Some(libc), Linkage::Dynamic(_)) | (Some(Link::Dynamic), Some(libc), _) => {
-                            Linkage::Dynamic(libc)
-                        }
-                        (Some(Link::Dynamic), None, Linkage::Static) => Linkage::Dynamic(Libc::Gnu),
-                        (_, _, linkage) => linkage,
-                    };
-                    let directory = context.join(&rust.path.value);
-                    (Program::Rust(RustProgram::new(rust, directory, table(&rust.env)?)), linkage)
-                }
-                BinarySource::Go(go) => {
-                    let ldflags =
-                        go.ldflags.iter().map(|flag| render(flag, &values)).collect::<Result<_, _>>().map_err(fault)?;
-                    let directory = context.join(&go.path.value);
-                    (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), base_linkage)
-                }
+                    Err(problem) => {
+                        wrong.push(*problem);
+                        None
+                    }
+                };
+                slots.push(slot);
+            }
+            wanted.awaited.insert((image, platform), slots);
+        }
+        if !wrong.is_empty() {
+            return Err(at_fault(&assembly.spec, wrong));
+        }
+        if let Some(diagnostics) = Diagnostics::new(assembly.spec.sources.clone(), unfit) {
+            return Err(BuildError::Check(Box::new(diagnostics)));
+        }
+    }
+    Ok(wanted)
+}
+
+/// Where a program comes from.
+enum Wish {
+    There(PathBuf),
+    Compile(Box<CompileRequest>),
+}
+
+fn program(
+    assembly: &Assembly,
+    platform: TargetPlatform,
+    binary: &BinarySpec,
+    allow: &BTreeSet<CheckId>,
+    unfit: &mut Vec<Diagnostic>,
+) -> Result<Wish, Box<Diagnostic>> {
+    let Assembly { spec, facts, context, .. } = assembly;
+    let values = Variables { platform: Some(platform), facts };
+    let base_linkage = assembly.linkage(platform);
+    let name = render_file(&binary.to, &values)?.to_string();
+    let table = |table: &BTreeMap<String, Placed<Template>>| {
+        table
+            .iter()
+            .map(|(key, text)| Ok((key.clone(), render(text, &values)?)))
+            .collect::<Result<_, Box<Diagnostic>>>()
+    };
+    let (program, linkage) = match &binary.source {
+        BinarySource::File(path) => {
+            let file = crate::image::open_source(crate::image_context(spec), path, &values)?;
+            // Before anything compiles; what needs the base comes later.
+            unfit.extend(gate::prebuilt(&name, &file, platform, path.place, allow));
+            return Ok(Wish::There(file));
+        }
+        BinarySource::Rust(rust) => {
+            let linkage = match (rust.link, rust.libc, base_linkage) {
+                (Some(Link::Static), ..) => Linkage::Static,
+                (_, Some(libc), Linkage::Dynamic(_)) | (Some(Link::Dynamic), Some(libc), _) => Linkage::Dynamic(libc),
+                (Some(Link::Dynamic), None, Linkage::Static) => Linkage::Dynamic(Libc::Gnu),
+                (_, _, linkage) => linkage,
             };
-            slots.push(None);
-            requests.push(CompileRequest { binary: number, name, platform, linkage, program });
+            let directory = context.join(&rust.path.value);
+            (Program::Rust(RustProgram::new(rust, directory, table(&rust.env)?)), linkage)
         }
-        awaited.insert(platform, slots);
+        BinarySource::Go(go) => {
+            let ldflags = go.ldflags.iter().map(|flag| render(flag, &values)).collect::<Result<_, _>>()?;
+            let directory = context.join(&go.path.value);
+            (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), base_linkage)
+        }
+    };
+    Ok(Wish::Compile(Box::new(CompileRequest { binary: 0, name, platform, linkage, program })))
+}
+
+/// An error and its causes, as one sentence.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
     }
-    match problems.into_iter().next() {
-        Some(error) => Err(error.into()),
-        None => {
-            tracing::debug!(requests = requests.len(), cache = shared.cache.is_some(), "planned");
-            Ok((awaited, requests))
+    text
+}
+
+/// What each platform's layers would hold, by image; all that does not fit is an error.
+pub(super) async fn drafts(
+    shared: &Arc<Shared>,
+    assemblies: &[Arc<Assembly>],
+    awaited: &Awaited,
+) -> Result<BTreeMap<(usize, TargetPlatform), Outline>, BuildError> {
+    let drafting = awaited.iter().filter_map(|(&(image, platform), programs)| {
+        let (assembly, programs) = (Arc::clone(assemblies.get(image)?), programs.clone());
+        let allow = gate::allowed(shared, assembly.spec.of(platform));
+        Some(async move {
+            let drawn = blocking(move || Ok(outline(&assembly, platform, &programs, &allow))).await?;
+            Ok::<_, BuildError>(((image, platform), drawn))
+        })
+    });
+    let mut outlines = BTreeMap::new();
+    let mut problems: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
+    for ((image, platform), drawn) in try_join_all(drafting).await? {
+        match drawn {
+            Ok(outline) => {
+                outlines.insert((image, platform), outline);
+            }
+            Err(ContentError::Spec(list)) => problems.entry(image).or_default().extend(list),
+            Err(ContentError::Layer(source)) => return Err(BuildError::Layer { platform, source }),
         }
     }
+    for (image, list) in problems {
+        let sources = assemblies.get(image).map(|assembly| assembly.spec.sources.clone());
+        if let Some(diagnostics) = sources.and_then(|sources| Diagnostics::new(sources, list)) {
+            return Err(BuildError::Check(Box::new(diagnostics)));
+        }
+    }
+    Ok(outlines)
+}
+
+fn outline(
+    assembly: &Assembly,
+    platform: TargetPlatform,
+    programs: &[Option<PathBuf>],
+    allow: &BTreeSet<CheckId>,
+) -> Result<Outline, ContentError> {
+    let spec = assembly.spec.of(platform);
+    let values = Variables { platform: Some(platform), facts: &assembly.facts };
+    let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
+    let draft = draft(spec, &values, tree, programs, allow.contains(&CheckId::HiddenFile))?;
+    let around = assembly.around(platform);
+    let config = container(spec, &values, &around, &draft.accounts, allow.contains(&CheckId::User))?;
+    if !allow.contains(&CheckId::Entrypoint) {
+        check_entrypoint(spec, &config, &draft.tree, platform)?;
+    }
+    Ok(Outline { layers: draft.groups.iter().map(LayerOutline::of).collect(), config })
 }
 
 impl Shared {
@@ -181,6 +454,7 @@ impl Shared {
             jobs: self.jobs,
             locked: self.locked,
             offline: self.offline,
+            vendored: &self.vendored,
             color: self.colour,
             work_dir: &self.work_dir,
             rustc_wrapper: &self.rustc_wrapper,
@@ -189,12 +463,48 @@ impl Shared {
     }
 }
 
-async fn survey(shared: &Arc<Shared>, requests: Vec<CompileRequest>) -> Result<Vec<CompileUnit>, BuildError> {
+/// Which calls of which compilers make what is wanted.
+pub(super) async fn survey(
+    shared: &Arc<Shared>,
+    assemblies: &[Arc<Assembly>],
+    wanted: &mut Wanted,
+) -> Result<Vec<CompileUnit>, BuildError> {
+    let requests = std::mem::take(&mut wanted.requests);
     if requests.is_empty() {
         return Ok(Vec::new());
     }
     let shared = Arc::clone(shared);
-    blocking(move || Ok(crate::toolchain::survey(&requests, &shared.tools())?)).await
+    let found = blocking(move || Ok(crate::toolchain::survey(&requests, &shared.tools()))).await?;
+    found.map_err(|error| match error {
+        SurveyError::Program { binary, source, .. } => wrong_program(assemblies, wanted, binary, source),
+        error => error.into(),
+    })
+}
+
+/// A program that is not what the build file says: pointed at where it says so.
+fn wrong_program(assemblies: &[Arc<Assembly>], wanted: &Wanted, running: usize, error: ProgramError) -> BuildError {
+    let found = wanted.origins.get(running).and_then(|&(image, number)| {
+        let spec = &assemblies.get(image)?.spec;
+        // Of a platform of its own only where the image itself has no such binary.
+        let binary = spec.binaries.get(number)?;
+        Some((spec, binary))
+    });
+    let Some((spec, binary)) = found else {
+        return SurveyError::Program { binary: running, name: "a program".to_owned(), source: error }.into();
+    };
+    let place = match (&binary.value.source, &error) {
+        (BinarySource::Rust(rust), ProgramError::NoBinary { .. }) => rust.bin.as_ref().and_then(|bin| bin.place),
+        (BinarySource::Rust(rust), ProgramError::NoPackage { .. }) => rust.package.as_ref().and_then(|it| it.place),
+        (BinarySource::Rust(rust), _) => rust.path.place,
+        (BinarySource::Go(go), ProgramError::Quotes(_)) => go.ldflags.first().and_then(|flag| flag.place),
+        (BinarySource::Go(go), _) => go.path.place,
+        (BinarySource::File(file), _) => file.place,
+    };
+    let mut diagnostic = Diagnostic::error("program", with_causes(&error), place.or(binary.place));
+    if let Some((wrong, known)) = error.names() {
+        diagnostic = diagnostic.nearest(wrong, known);
+    }
+    at_fault(spec, vec![diagnostic])
 }
 
 async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) -> Result<Finish, BuildError> {
@@ -216,17 +526,13 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) ->
 async fn assemble(
     shared: Arc<Shared>,
     assembly: Arc<Assembly>,
+    image: usize,
     platform: TargetPlatform,
     programs: Vec<PathBuf>,
 ) -> Result<Finish, BuildError> {
     blocking(move || {
         let spec = assembly.spec.of(platform);
         let values = Variables { platform: Some(platform), facts: &assembly.facts };
-        for (binary, program) in spec.binaries.iter().zip(&programs) {
-            let name = render_file(&binary.value.to, &values).map_err(|problem| at_fault(spec, vec![*problem]))?;
-            check_program(name.as_str(), program, platform)?;
-        }
-        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
         let fault = |error| match error {
             ContentError::Spec(list) => match Diagnostics::new(spec.sources.clone(), list) {
                 Some(diagnostics) => BuildError::Check(Box::new(diagnostics)),
@@ -234,25 +540,26 @@ async fn assemble(
             },
             ContentError::Layer(source) => BuildError::Layer { platform, source },
         };
+        let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
+        let allow = gate::allowed(&shared, spec);
+        let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
+        let mut draft = draft(spec, &values, tree, &programs, allow.contains(&CheckId::HiddenFile)).map_err(fault)?;
+        let around = assembly.around(platform);
+        let any_user = allow.contains(&CheckId::User);
+        let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;
         let base = assembly.bases.of(&assembly.spec, platform);
-        let own = base.and_then(|base| base.platforms.get(&platform));
-        let tree = own.map(|own| own.tree.clone()).unwrap_or_default();
-        let layers = assemble_layers(spec, &values, tree, &programs, &assembly.maker).map_err(fault)?;
-        let around = Around {
-            platform,
-            base: own,
-            base_name: base.and_then(|base| base.name.as_deref()),
-            inferred: &assembly.inferred,
-            created: &assembly.created,
-        };
-        let finished = finish(spec, &values, &around, &layers).map_err(fault)?;
+        let built = gate::Built { spec, platform, base, draft: &mut draft, config: &config };
+        gate::check(&shared, built, &allow)?;
+        let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
+        let layers = make_layers(draft, spec, &assembly.maker).map_err(fault)?;
+        let finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;
         let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
         let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
         match (finished.new_layers.len(), written) {
             (count, 0) => piece.cached(format!("{count} as before, {}", megabytes(size))),
             (count, _) => piece.done(format!("{count} new, {}", megabytes(size))),
         }
-        Ok(Finish::Assembled(Arc::new(finished)))
+        Ok(Finish::Assembled(image, Arc::new(finished)))
     })
     .await
 }

@@ -1,8 +1,10 @@
 //! What the locks have to do with a build: bases by digest, and what is new goes into them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oci_layout::Cache;
+use oci_layout::document::ImageManifest;
+use oci_layout::{Cache, Descriptor};
 use registry_client::Reference;
 
 use super::{Shared, blocking};
@@ -11,7 +13,7 @@ use crate::error::BuildError;
 use crate::event::Event;
 use crate::image::FORMAT;
 use crate::lock::book::Book;
-use crate::lock::{FACTS_FILE, LockError, LockedFacts, of_programs};
+use crate::lock::{FACTS_FILE, LockError, LockedFacts, Name, Wanted, of_programs};
 use crate::spec::BuildSpec;
 use crate::target::TargetPlatform;
 
@@ -43,10 +45,10 @@ pub(super) fn check_formats(shared: &Shared) {
 }
 
 /// Insists on the compilers that the locks note.
-pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[BuildSpec]) -> Result<(), BuildError> {
+pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[Arc<BuildSpec>]) -> Result<(), BuildError> {
     for (path, lock) in shared.book.locks() {
-        let here = |spec: &&BuildSpec| crate::lock::book::path_in(crate::image_context(spec)) == path;
-        let specs: Vec<BuildSpec> = specs.iter().filter(here).cloned().collect();
+        let here = |spec: &&Arc<BuildSpec>| crate::lock::book::path_in(crate::image_context(spec)) == path;
+        let specs: Vec<BuildSpec> = specs.iter().filter(here).map(|spec| BuildSpec::clone(spec)).collect();
         let shared = Arc::clone(shared);
         let found = blocking(move || Ok(of_programs(&specs, &shared.env, &shared.children)?)).await?;
         if found.iter().any(|(name, versions)| lock.compilers.get(name) != Some(versions)) {
@@ -54,6 +56,16 @@ pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[BuildSpec]) -
         }
     }
     Ok(())
+}
+
+/// Without a network, everything has to be here: what is not is told in one list.
+pub(super) async fn check_absent(shared: &Arc<Shared>, specs: &[Arc<BuildSpec>]) -> Result<(), BuildError> {
+    let specs: Vec<BuildSpec> = specs.iter().map(|spec| BuildSpec::clone(spec)).collect();
+    let mut absent = crate::offline::absent(&specs, &shared.book, &shared.bundles).await?;
+    let own = Arc::clone(shared);
+    let sources = blocking(move || crate::offline::absent_sources(&specs, &own.vendored, &own.env, &own.children));
+    absent.extend(sources.await?);
+    if absent.is_empty() { Ok(()) } else { Err(BuildError::Absent(absent)) }
 }
 
 /// A base of a registry: what the lock says, else what its name means now, which is then locked.
@@ -74,14 +86,63 @@ pub(super) async fn resolve(
         && locked.lacks(platforms).is_empty()
     {
         let own = |platform| Some((platform, locked.platforms.get(&platform)?.manifest.descriptor()));
-        let found = platforms.iter().copied().filter_map(own).collect();
+        let found: BTreeMap<_, _> = platforms.iter().copied().filter_map(own).collect();
+        let source = from_bundles(shared, &found, source);
         return base::load_all(shown, name, source, locked.root.descriptor(), found, cache).await;
+    }
+    // Without a lock, a bundle's own table says what the name means.
+    if locked.is_none()
+        && let Some(image) = shared.bundles.image(&Name::new(reference).to_string())
+    {
+        let source = Arc::new(Source::Bundles(Arc::clone(&shared.bundles)));
+        let bytes = source.document(&image.root, cache).await?;
+        let base = base::resolve(shown, name, source, image.root.clone(), &bytes, platforms, cache).await?;
+        say(shared, directory, shared.book.add(directory, reference, &base)?);
+        return Ok(base);
+    }
+    if shared.offline {
+        let (path, base) = (crate::lock::book::path_in(directory), Name::new(reference).to_string());
+        return Err(LockError::Uncovered { path, wanted: vec![Wanted { base, platforms: Vec::new() }] }.into());
     }
     let target = locked.map_or_else(|| reference.target(), |locked| locked.root.digest.into());
     let fetched = shared.client.manifest(&reference.repository, &target).await?;
     let base = base::resolve(shown, name, source, fetched.descriptor, &fetched.bytes, platforms, cache).await?;
     say(shared, directory, shared.book.add(directory, reference, &base)?);
     Ok(base)
+}
+
+/// Whether a base of a registry can be resolved without asking for anything: the lock has it, and
+/// the cache its documents and the facts of its layers.
+pub(super) fn is_at_hand(
+    shared: &Shared,
+    spec: &BuildSpec,
+    reference: &Reference,
+    platforms: &[TargetPlatform],
+) -> bool {
+    let (Some(cache), Some(locked)) =
+        (shared.cache.as_deref(), shared.book.base(crate::image_context(spec), reference))
+    else {
+        return false;
+    };
+    platforms.iter().all(|platform| {
+        let Some(own) = locked.platforms.get(platform) else { return false };
+        let manifest = cache.read_blob(&own.manifest.descriptor(), oci_layout::document::MAX_DOCUMENT);
+        let Some(manifest) = manifest.and_then(|bytes| oci_layout::json::parse::<ImageManifest>(&bytes).ok()) else {
+            return false;
+        };
+        cache.blob(&manifest.config).is_some()
+            && manifest.layers.iter().all(|layer| cache.facts(&layer.digest).is_some())
+    })
+}
+
+/// The bundles, where they have the manifests; a build with a network takes the others from there.
+fn from_bundles(
+    shared: &Shared,
+    manifests: &BTreeMap<TargetPlatform, Descriptor>,
+    registry: Arc<Source>,
+) -> Arc<Source> {
+    let here = !manifests.is_empty() && manifests.values().all(|own| shared.bundles.find(&own.digest).is_some());
+    if here || shared.offline { Arc::new(Source::Bundles(Arc::clone(&shared.bundles))) } else { registry }
 }
 
 /// The base `static` is used.

@@ -7,31 +7,39 @@
 mod compile;
 mod cores;
 mod deliver;
+mod gate;
 mod locks;
+mod prepare;
+mod scratch;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use oci_layout::document::ImageIndex;
 use oci_layout::layer::{LayerError, Pool, Tree};
 use oci_layout::media_type::OCI_INDEX;
 use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector};
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
+use self::compile::Assembly;
 use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
+use crate::bundle::{Bundles, Vendored};
+use crate::check::CheckId;
 use crate::error::BuildError;
 use crate::event::{Event, Phase, Reporter};
 use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
 use crate::lock::book::Book;
+use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
+use crate::result::CompilerResult;
 use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
@@ -53,14 +61,20 @@ struct Shared {
     work_dir: PathBuf,
     jobs: NonZeroUsize,
     locked: bool,
+    allow: BTreeSet<CheckId>,
     offline: bool,
     /// The locks of the build files.
     book: Book,
+    bundles: Arc<Bundles>,
+    /// What compilers take from the bundles.
+    vendored: Vendored,
     colour: bool,
     rustc_wrapper: PathBuf,
     epoch: Option<i64>,
     /// A part has failed, and the children are ended because of that.
     failed: AtomicBool,
+    /// The layouts that this build writes to.
+    layouts: Mutex<Vec<Layout>>,
 }
 
 impl Shared {
@@ -68,10 +82,33 @@ impl Shared {
     fn interrupted(&self) -> bool {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
     }
+
+    fn layouts(&self) -> Vec<Layout> {
+        self.layouts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets everything fail that is still being written.
+    fn stop_writing(&self) {
+        self.maker.store.give_up();
+        self.layouts().iter().for_each(|layout| layout.store().give_up());
+    }
+
+    /// Takes back what a build that failed has written. What cannot be removed now, the next
+    /// build that succeeds removes.
+    fn discard(&self) {
+        for layout in self.layouts() {
+            match layout.with_lock_limit(DISCARD_LIMIT).discard() {
+                Ok(count) => tracing::debug!(count, "took back blobs"),
+                Err(error) => tracing::debug!(%error, "cannot take back what was written"),
+            }
+        }
+    }
 }
 
 /// How long what is under way may take to end by itself after an interrupt.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a failed build waits for others that write to the same layout.
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// See [`crate::build::build`].
 pub(crate) async fn run(
@@ -80,7 +117,96 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
-    let book = Book::open(&request.specs, request.locked || request.offline)?;
+    let frozen = request.locked || request.offline;
+    let book = Book::open(&request.specs, frozen)?;
+    let begun = begin(request, book, client, children, reporter).await?;
+    let Begun { shared, specs, outputs, locked_compilers, .. } = &begun;
+    let work = async {
+        if shared.offline {
+            locks::check_absent(shared, specs).await?;
+        }
+        if *locked_compilers {
+            locks::check_compilers(shared, specs).await?;
+        }
+        let assemblies = prepare::all(shared, specs, outputs, Offline::Compilers).await?;
+        let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
+        let (images, compilers) = compile::programs_and_images(shared, &assemblies).await?;
+        let mut outcomes = Vec::new();
+        for (assembly, images) in assemblies.into_iter().zip(images) {
+            outcomes.push(finish(shared, &assembly, images, &compilers).await?);
+            // It is named now. Kept open it would look like another writer to the next image.
+            let count = assembly.layouts().count();
+            shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).drain(..count);
+        }
+        Ok(outcomes)
+    };
+    let outcome = until_interrupted(shared, work).await;
+    if outcome.is_err() {
+        let shared = Arc::clone(shared);
+        let _ = spawn_blocking(move || shared.discard()).await;
+    }
+    outcome
+}
+
+/// See [`crate::build::plan`].
+pub(crate) async fn plan(
+    request: BuildRequest,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Vec<ImagePlan>, BuildError> {
+    let offline = if request.offline { Offline::Registries } else { Offline::Compilers };
+    // Nothing is written, no lock either.
+    let book = if request.locked { Book::open(&request.specs, true)? } else { Book::to_look_at(&request.specs)? };
+    let begun = begin(request, book, client, children, reporter).await?;
+    let Begun { shared, specs, locked_compilers, .. } = &begun;
+    let work = async {
+        if *locked_compilers {
+            locks::check_compilers(shared, specs).await?;
+        }
+        let assemblies = prepare::all(shared, specs, &[], offline).await?;
+        let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
+        compile::plans(shared, &assemblies).await
+    };
+    until_interrupted(shared, work).await
+}
+
+/// What `--offline` keeps from the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offline {
+    /// Compilers alone, if at all.
+    Compilers,
+    /// mab too: a base in a registry is looked at only as far as lock and cache know it.
+    Registries,
+}
+
+/// A build that has begun.
+struct Begun {
+    shared: Arc<Shared>,
+    specs: Vec<Arc<BuildSpec>>,
+    outputs: Vec<Output>,
+    locked_compilers: bool,
+    /// Kept until the end.
+    _scratch: Option<oci_layout::ScratchDirectory>,
+}
+
+async fn begin(
+    request: BuildRequest,
+    book: Book,
+    client: &Client,
+    children: Arc<Children>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Begun, BuildError> {
+    if let Some(spec) = request.specs.iter().find(|spec| spec.image.is_none())
+        && request.outputs.contains(&Output::Push)
+    {
+        return Err(BuildError::NoImage { file: spec.file.clone() });
+    }
+    let bundles = Arc::new(Bundles::open(&request.bundles)?);
+    let mut env = request.env;
+    if request.offline {
+        crate::offline::close(&mut env);
+    }
     let cache = open_cache(request.cache.as_deref(), reporter.as_ref()).map(Arc::new);
     if let Some(cache) = &cache {
         locks::take_facts(&book, cache)?;
@@ -88,7 +214,7 @@ pub(crate) async fn run(
     // Without a cache there has to be some place all the same, for as long as the build lasts.
     let scratch = match cache {
         Some(_) => None,
-        None => Some(scratch_directory(&request.env)?),
+        None => Some(scratch::directory(&env)?),
     };
     let root = match (&cache, &scratch) {
         (Some(cache), _) => cache.root().to_owned(),
@@ -97,9 +223,13 @@ pub(crate) async fn run(
     };
     let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
+    let vendored = {
+        let (bundles, root) = (Arc::clone(&bundles), root.join("bundles"));
+        blocking(move || Ok(Vendored::prepare(&bundles, &root)?)).await?
+    };
     let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());
     let pool = Arc::new(Pool::new(request.jobs)?);
-    let maker = LayerMaker { pool, cache: cache.clone(), store, trusted: BTreeSet::new() };
+    let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
         work: Work::new(Arc::clone(&reporter)),
         children,
@@ -109,28 +239,27 @@ pub(crate) async fn run(
         maker: Arc::new(maker),
         work_dir,
         jobs: NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN),
-        env: request.env,
+        env,
         locked: request.locked,
         offline: request.offline,
         book,
+        bundles,
+        vendored,
+        allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
+        layouts: Mutex::default(),
     });
     locks::check_formats(&shared);
-    if request.locked_compilers {
-        locks::check_compilers(&shared, &request.specs).await?;
-    }
-    let mut outcomes = Vec::new();
-    for spec in request.specs {
-        if request.outputs.contains(&Output::Push) && spec.image.is_none() {
-            return Err(BuildError::NoImage { file: spec.file.clone() });
-        }
-        let work = image(Arc::clone(&shared), Arc::new(spec), &request.outputs);
-        outcomes.push(until_interrupted(&shared, work).await?);
-    }
-    Ok(outcomes)
+    Ok(Begun {
+        shared,
+        specs: request.specs.into_iter().map(Arc::new).collect(),
+        outputs: request.outputs,
+        locked_compilers: request.locked_compilers,
+        _scratch: scratch,
+    })
 }
 
 /// Ends early when the user has had enough: what is in flight is dropped.
@@ -150,7 +279,9 @@ async fn until_interrupted<T>(
             result => result,
         },
         () = watch => {
-            // Compilers are ended by now or soon; their threads are waited for, so that nothing is left.
+            // Compilers are ended by now or soon, writers fail at their next byte; their threads are
+            // waited for, so that nothing is left.
+            shared.stop_writing();
             let _ = tokio::time::timeout(GRACE, work).await;
             Err(BuildError::Interrupted)
         }
@@ -160,7 +291,12 @@ async fn until_interrupted<T>(
 fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     let root = root?;
     match Cache::open(root) {
-        Ok(cache) => Some(cache),
+        Ok(cache) => {
+            if let Err(error) = cache.store().sweep() {
+                tracing::debug!(%error, "cannot remove what killed builds have left");
+            }
+            Some(cache)
+        }
         Err(error) => {
             let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             reporter.report(Event::Warning { message: format!("building without a cache: {error}{reason}") });
@@ -169,96 +305,71 @@ fn open_cache(root: Option<&Path>, reporter: &dyn Reporter) -> Option<Cache> {
     }
 }
 
-fn scratch_directory(env: &Environment) -> std::io::Result<tempfile::TempDir> {
-    let temporary = env.get("TMPDIR").filter(|path| !path.is_empty()).map_or(Path::new("/tmp").into(), PathBuf::from);
-    tempfile::Builder::new().prefix("mab-").tempdir_in(temporary)
-}
-
-/// One image: from its build file to where it goes.
-async fn image(shared: Arc<Shared>, spec: Arc<BuildSpec>, outputs: &[Output]) -> Result<BuildOutcome, BuildError> {
-    let facts = {
-        let (shared, spec) = (Arc::clone(&shared), Arc::clone(&spec));
-        blocking(move || Ok(crate::facts::gather(&spec, &shared.env, &shared.children)?)).await?
-    };
-    let facts = Arc::new(facts);
-    let general = Variables { platform: None, facts: &facts };
-    let mut tags = Vec::new();
-    for tag in &spec.tags {
-        let tag = render_tag(tag, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
+/// Stops between two steps, or in the middle of one, when the user has had enough.
+async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if shared.interrupted() {
+                    return Err(BuildError::Interrupted);
+                }
+            }
         }
     }
-    let created = match (&spec.created, shared.epoch) {
-        (Some(date), _) => render_date(date, &general).map_err(|problem| at_fault(&spec, vec![*problem]))?.to_string(),
-        (None, Some(epoch)) => jiff::Timestamp::from_second(epoch).map_or(CREATED.to_owned(), |date| date.to_string()),
-        (None, None) => CREATED.to_owned(),
-    };
-    let inferred = Arc::new(crate::spec::infer::annotations(&spec, &facts));
+}
 
-    let bases = Arc::new(bases(&shared, &spec).await?);
-    let platforms: Vec<TargetPlatform> = spec.platforms.iter().map(|platform| platform.value).collect();
-    let linkages: BTreeMap<TargetPlatform, Linkage> =
-        platforms.iter().map(|&platform| (platform, linkage(bases.tree(&spec, platform)))).collect();
-
-    let mut sinks = Vec::new();
-    for output in outputs {
-        sinks.push(Sink::open(&shared, &spec, output).await?);
-    }
-    let sinks = Arc::new(sinks);
-    let assembly = compile::Assembly {
-        spec: Arc::clone(&spec),
-        facts: Arc::clone(&facts),
-        bases: Arc::clone(&bases),
-        inferred: Arc::clone(&inferred),
-        created,
-        maker: maker(&shared, &sinks),
-        sinks: Arc::clone(&sinks),
-    };
-    let mut images = compile::programs_and_images(&shared, assembly, &linkages).await?;
+/// The index of an image, and where it goes.
+async fn finish(
+    shared: &Arc<Shared>,
+    assembly: &Assembly,
+    mut images: Vec<Arc<Finished>>,
+    compilers: &[CompilerResult],
+) -> Result<BuildOutcome, BuildError> {
+    let Assembly { spec, bases, tags, sinks, .. } = assembly;
     images.sort_by_key(|image| image.platform);
-
-    let base_of_index = bases.of_index(&spec);
-    let added = crate::image::base_annotations(
-        base_of_index.and_then(|base| base.name.as_deref()),
-        base_of_index.map(|base| base.digest),
-        None,
-    );
-    let annotations = index_annotations(&spec, &inferred, &added, &general).map_err(|list| at_fault(&spec, list))?;
+    let general = Variables { platform: None, facts: &assembly.facts };
+    let annotations = index_annotations(spec, &assembly.inferred, &assembly.added(), &general)
+        .map_err(|list| at_fault(spec, list))?;
     let manifests: Vec<Descriptor> = images.iter().map(|image| image.manifest.clone()).collect();
-    let index_bytes = bytes::Bytes::from(
-        oci_layout::json::to_bytes(&ImageIndex::new(manifests.clone(), annotations))
-            .map_err(|error| BuildError::Internal(error.to_string()))?,
-    );
+    let index_bytes = crate::result::index_bytes(manifests.clone(), annotations.clone())
+        .map_err(|error| BuildError::Internal(error.to_string()))?;
     let index = Descriptor::of(OCI_INDEX, &index_bytes);
-    let result = Delivery { spec: &spec, bases: &bases, images: &images, index: &index, index_bytes, tags: &tags };
+    let result = Delivery { spec, bases, images: &images, index: &index, index_bytes, tags };
     let mut references = Vec::new();
     for sink in sinks.iter() {
-        references.push(sink.complete(&shared, &result).await?);
+        references.push(sink.complete(shared, &result).await?);
     }
+    let result = assembly.result(shared, &images, index.clone(), annotations, references.clone(), compilers.to_vec());
     let tags = tags.iter().map(ToString::to_string).collect();
-    Ok(BuildOutcome { index, manifests, references, tags })
+    Ok(BuildOutcome { index, manifests, references, tags, result })
 }
 
 /// New layers go straight into the output where it is a layout.
 fn maker(shared: &Shared, sinks: &[Sink]) -> Arc<LayerMaker> {
-    let Some(sink) = sinks.iter().find_map(|sink| if let Sink::Layout(sink) = sink { Some(sink) } else { None }) else {
+    let Some(sink) = sinks.iter().find_map(Sink::layout) else {
         return Arc::clone(&shared.maker);
     };
-    Arc::new(LayerMaker {
-        pool: Arc::clone(&shared.maker.pool),
-        cache: shared.cache.clone(),
-        store: sink.layout().store().clone(),
-        trusted: sink.trusted().clone(),
-    })
+    let (pool, store) = (Arc::clone(&shared.maker.pool), sink.layout().store().clone());
+    Arc::new(LayerMaker::new(pool, shared.cache.clone(), store, sink.trusted().clone()))
 }
 
 /// The bases of an image, by what the build file says.
-struct Bases(BTreeMap<BaseSource, Base>);
+struct Bases {
+    known: BTreeMap<BaseSource, Base>,
+    /// Those that were not looked at.
+    unknown: BTreeSet<BaseSource>,
+}
 
 impl Bases {
+    /// Whether everything is known of what `platform` stands on.
+    fn knows(&self, spec: &BuildSpec, platform: TargetPlatform) -> bool {
+        !self.unknown.contains(&spec.of(platform).base.of(platform).value)
+    }
+
     fn of(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Base> {
-        self.0.get(&spec.of(platform).base.of(platform).value)
+        self.known.get(&spec.of(platform).base.of(platform).value)
     }
 
     fn tree(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Tree> {
@@ -267,17 +378,32 @@ impl Bases {
 
     /// The base that the whole image stands on, where it is one.
     fn of_index(&self, spec: &BuildSpec) -> Option<&Base> {
-        let mut used = spec.platforms.iter().map(|platform| self.of(spec, platform.value));
-        let first = used.next()??;
-        used.all(|base| base.is_some_and(|base| std::ptr::eq(base, first))).then_some(first)
+        // All platforms of the file count, so that each machine of a farm says the same.
+        let mut used = spec.all_platforms.iter().map(|&platform| &spec.of(platform).base.of(platform).value);
+        let first = used.next()?;
+        if used.all(|source| source == first) { self.known.get(first) } else { None }
     }
 }
 
-async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildError> {
+async fn bases(shared: &Arc<Shared>, spec: &BuildSpec, offline: Offline) -> Result<Bases, BuildError> {
     let mut wanted: BTreeMap<&BaseSource, (Vec<TargetPlatform>, Option<Place>)> = BTreeMap::new();
     for platform in &spec.platforms {
         let base = spec.of(platform.value).base.of(platform.value);
         wanted.entry(&base.value).or_insert_with(|| (Vec::new(), base.place)).0.push(platform.value);
+    }
+    let mut unknown = BTreeSet::new();
+    if offline == Offline::Registries {
+        wanted.retain(|source, (platforms, _)| {
+            let BaseSource::Registry(reference) = source else { return true };
+            if locks::is_at_hand(shared, spec, reference, platforms) {
+                return true;
+            }
+            let message =
+                format!("the base {} was not looked at: mab is offline, and it is not in the cache", shown(source));
+            shared.reporter.report(Event::Warning { message });
+            unknown.insert((*source).clone());
+            false
+        });
     }
     let loads = wanted.into_iter().filter(|(source, _)| **source != BaseSource::Scratch).map(
         |(source, (platforms, place))| async move {
@@ -300,7 +426,7 @@ async fn bases(shared: &Arc<Shared>, spec: &BuildSpec) -> Result<Bases, BuildErr
             }
         },
     );
-    Ok(Bases(try_join_all(loads).await?.into_iter().collect()))
+    Ok(Bases { known: try_join_all(loads).await?.into_iter().collect(), unknown })
 }
 
 fn shown(source: &BaseSource) -> String {
@@ -383,6 +509,10 @@ fn base_fault(spec: &BuildSpec, base: String, place: Option<Place>, error: BaseE
     }
     match error {
         BaseError::Lock(error) => BuildError::Lock(error),
+        BaseError::Layout(source @ oci_layout::LayoutError::NotLayout { .. }) => {
+            let message = format!("base {base}: {source}");
+            at_fault(spec, vec![Diagnostic::error("base-layout", message, place)])
+        }
         source => BuildError::Base { base, source },
     }
 }

@@ -183,6 +183,16 @@ impl Children {
         }
     }
 
+    /// Kills all children with everything that they started, lets no other start, and waits for
+    /// nothing: for a program that is about to exit.
+    pub fn kill(&self) {
+        let mut state = self.state();
+        state.interrupted = true;
+        for group in &state.groups {
+            let _ = kill_process_group(*group, Signal::KILL);
+        }
+    }
+
     /// Runs a command to its end, with no input. Each line of both pipes goes to `on_line` as it
     /// comes; nothing is captured.
     pub fn run(&self, command: &Command, on_line: &mut dyn FnMut(Stream, &str)) -> Result<Output, ProcessError> {

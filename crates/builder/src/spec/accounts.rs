@@ -163,6 +163,46 @@ impl Accounts {
         self.shadow.changed()
     }
 
+    /// The user of an image's config in numbers, as engines read it (`user[:group]`, names or
+    /// numbers; root where it says nothing), or why there is none.
+    pub fn identity(&self, text: &str) -> Result<Numbers, String> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        let known = self.users.iter().find(|known| known.name == user);
+        let (uid, own) = match (user, known, user.parse::<u32>()) {
+            ("", ..) => (0, self.users.iter().find(|known| known.numbers.uid == 0).map_or(0, |root| root.numbers.gid)),
+            (_, Some(known), _) => (known.numbers.uid, known.numbers.gid),
+            (_, None, Ok(uid)) => {
+                (uid, self.users.iter().find(|known| known.numbers.uid == uid).map_or(0, |known| known.numbers.gid))
+            }
+            (_, None, Err(_)) => return Err("its /etc/passwd has no such user".to_owned()),
+        };
+        let gid = match group.filter(|group| !group.is_empty()) {
+            None => own,
+            Some(name) => match (self.groups.iter().find(|known| known.name == name), name.parse()) {
+                (Some(known), _) => known.numbers.gid,
+                (None, Ok(gid)) => gid,
+                (None, Err(_)) => return Err("its /etc/group has no such group".to_owned()),
+            },
+        };
+        Ok(Numbers { uid, gid })
+    }
+
+    /// Groups that name the user among their members.
+    pub fn memberships(&self, uid: u32) -> Vec<u32> {
+        let Some(user) = self.users.iter().find(|known| known.numbers.uid == uid) else { return Vec::new() };
+        let lines = self.group.text.as_deref().unwrap_or_default().lines();
+        lines
+            .filter_map(|line| {
+                let mut fields = line.split(':');
+                let (gid, members) = (fields.nth(2)?.trim().parse().ok()?, fields.next()?);
+                members.split(',').any(|member| member.trim() == user.name).then_some(gid)
+            })
+            .collect()
+    }
+
     /// `owner` in numbers. Root where it says nothing; the group of a user is its own, and of a
     /// number that nobody has, the same number.
     pub fn resolve(&self, owner: &Placed<Owner>) -> Result<Numbers, Box<Diagnostic>> {
@@ -271,6 +311,27 @@ mod tests {
         let mut accounts = Accounts::of_base(None, None, Some("root:*:1:::::"));
         assert_eq!(add(&mut accounts, "{name: app, uid: 1}"), []);
         assert_eq!(accounts.shadow(), Some("root:*:1:::::\napp:!::0:99999:7:::\n"));
+    }
+
+    #[test]
+    fn the_user_of_a_config_is_read_as_engines_do() {
+        let accounts = base();
+        for (text, expect) in [
+            ("", Ok("0:0")),
+            ("root", Ok("0:0")),
+            ("www-data", Ok("33:33")),
+            ("33", Ok("33:33")),
+            ("33:staff", Ok("33:50")),
+            ("www-data:7", Ok("33:7")),
+            ("2000", Ok("2000:0")),
+            ("app", Err("its /etc/passwd has no such user")),
+            ("root:app", Err("its /etc/group has no such group")),
+        ] {
+            let found = accounts.identity(text).map(|numbers| numbers.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expect, "{text}");
+        }
+        let accounts = Accounts::of_base(Some("a:x:5:5::/:\n"), Some("x:x:7:b,a\ny:x:8:b\n"), None);
+        assert_eq!(accounts.memberships(5), [7]);
     }
 
     #[test]

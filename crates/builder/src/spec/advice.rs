@@ -32,6 +32,7 @@ impl Problem {
                     diagnostic.hint(format!("mab builds for {}", valid.join(", ")))
                 }
             }
+            Self::Check { nearest, .. } => meant(diagnostic, &nearest).hint("docs/checks.md has all of them"),
             Self::Signal { nearest, .. } => {
                 meant(diagnostic, &nearest).hint("write a name such as `SIGTERM`, or a number from 1 to 64")
             }

@@ -78,6 +78,13 @@ impl Diagnostic {
         self
     }
 
+    /// With the nearest of `known` to a name that is none of them beside the mark, if one is near.
+    #[must_use]
+    pub fn nearest(self, wrong: &str, known: &[String]) -> Self {
+        let near = super::nearest::nearest(wrong, known.iter().map(String::as_str));
+        if near.is_empty() { self } else { self.label(format!("did you mean {}?", super::problem::list(&near, "or"))) }
+    }
+
     /// With another place, if there is one.
     #[must_use]
     pub fn related(mut self, place: Option<Place>, text: impl Into<String>) -> Self {

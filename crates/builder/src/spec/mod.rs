@@ -43,6 +43,11 @@ pub use self::template::Template;
 pub use self::variable::{Facts, Variable, Variables};
 pub use self::yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 
+/// The candidate that `text` is most likely meant to be, if there is one.
+pub(crate) fn nearest_name<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest::nearest(text, candidates).first().copied()
+}
+
 /// What the command line says in place of the build file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {

@@ -104,6 +104,7 @@ problems! {
     "label-name" ("`{name}` is no name of a label: {reason}") LabelName { name: String, reason: &'static str },
     "word" ("`{what}` must be one word that does not begin with a dash, but is `{found}`") Word { what: String, found: String },
     "glibc" ("`{found}` is no version of glibc") Glibc { found: String },
+    "check" ("there is no check `{found}`") Check { found: String, nearest: Vec<String> },
     "port" ("`{found}` is no port: {reason}") Port { found: String, reason: &'static str },
     "signal" ("`{found}` is no signal") Signal { found: String, nearest: Vec<String> },
     "annotation-target" ("`{target}` is no target of an annotation") AnnotationTarget {

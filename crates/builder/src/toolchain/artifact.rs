@@ -3,6 +3,9 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use oci_layout::Digest;
+use serde::{Deserialize, Serialize};
+
 use crate::target::TargetPlatform;
 
 /// A program that a compiler has made.
@@ -17,25 +20,107 @@ pub struct Artifact {
     pub path: PathBuf,
 }
 
-/// Copies a program to where no compiler overwrites it, and searches it on the way.
+/// What a compiler's output is known by without reading it: equal marks mean equal bytes.
+pub(super) struct Mark(Option<String>);
+
+impl Mark {
+    /// The state of the file, for compilers that leave what is unchanged alone.
+    pub(super) fn of_state(program: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let m = fs_err::metadata(program)?;
+        let times = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+        Ok(Self(Some(format!("{} {} {} {times:?}", m.dev(), m.ino(), m.size()))))
+    }
+
+    /// Go's own name for the content. Go gives even an unchanged program a new time.
+    pub(super) fn of_go(program: &Path) -> std::io::Result<Self> {
+        const LOOKED_AT: u64 = 64 << 10;
+        let file = fs_err::File::open(program)?;
+        let size = file.metadata()?.len();
+        let mut start = Vec::new();
+        file.take(LOOKED_AT).read_to_end(&mut start)?;
+        Ok(Self(build_id(&start).map(|id| format!("{size} {id}"))))
+    }
+}
+
+/// The ID in an ELF note of Go's (cmd/internal/buildid): hashes of inputs and of the program,
+/// which a name that the user chose is not.
+fn build_id(start: &[u8]) -> Option<&str> {
+    const NAME: &[u8] = b"Go\0\0";
+    const TYPE: u32 = 4;
+    for at in memchr::memmem::find_iter(start, NAME) {
+        let word = |back: usize| -> Option<[u8; 4]> { start.get(at.checked_sub(back)?..)?.get(..4)?.try_into().ok() };
+        let (Some(name), Some(size), Some(kind)) = (word(12), word(8), word(4)) else { continue };
+        let read: fn([u8; 4]) -> u32 = match name {
+            [4, 0, 0, 0] => u32::from_le_bytes,
+            [0, 0, 0, 4] => u32::from_be_bytes,
+            _ => continue,
+        };
+        let text = start.get(at + NAME.len()..).and_then(|rest| rest.get(..usize::try_from(read(size)).ok()?));
+        let text = text.and_then(|text| std::str::from_utf8(text).ok());
+        let is_hash =
+            |part: &str| part.len() == 20 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if read(kind) == TYPE
+            && let Some(text) = text
+            && text.split('/').count() == 4
+            && text.split('/').all(is_hash)
+        {
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// What is known of a staged program.
+#[derive(Serialize, Deserialize)]
+struct Staged {
+    mark: String,
+    size: u64,
+    needles: String,
+    found: Vec<String>,
+}
+
+/// Copies a program to where no compiler overwrites it, and searches it on the way. Nothing
+/// happens where the copy is one of the same program.
 ///
 /// An old copy is replaced in one step. The copy is not the compiler's file under another name:
 /// linkers and strip may write into theirs.
-pub(super) fn stage(source: &Path, destination: &Path, search: &LocalPaths) -> std::io::Result<Vec<String>> {
-    let mut source = fs_err::File::open(source)?;
+pub(super) fn stage(
+    source: &Path,
+    destination: &Path,
+    search: &LocalPaths,
+    mark: &Mark,
+) -> std::io::Result<Vec<String>> {
     let directory = destination.parent().unwrap_or(Path::new("/"));
+    let mut note = destination.as_os_str().to_owned();
+    note.push(".mark");
+    let note = Path::new(&note);
+    let needles = Digest::of(search.needles.join(&0).as_slice()).hex();
+    if let Some(mark) = &mark.0
+        && let Some(staged) = fs_err::read(note).ok().and_then(|text| serde_json::from_slice::<Staged>(&text).ok())
+        && (&staged.mark, &staged.needles) == (mark, &needles)
+        && fs_err::metadata(destination).is_ok_and(|metadata| metadata.is_file() && metadata.len() == staged.size)
+    {
+        return Ok(staged.found);
+    }
+    let _ = fs_err::remove_file(note);
+    let mut source = fs_err::File::open(source)?;
     fs_err::create_dir_all(directory)?;
     // Readable for the user alone until it is an image's content with a mode of its own.
     let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-    let found = search.search(&mut source, |piece| temporary.write_all(piece))?;
+    let mut size = 0;
+    let found = search.search(&mut source, |piece| {
+        size += piece.len() as u64;
+        temporary.write_all(piece)
+    })?;
     temporary.persist(destination).map_err(|error| error.error)?;
+    if let Some(mark) = &mark.0 {
+        let staged = Staged { mark: mark.clone(), size, needles, found: found.clone() };
+        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+        temporary.write_all(&serde_json::to_vec(&staged).unwrap_or_default())?;
+        temporary.persist(note).map_err(|error| error.error)?;
+    }
     Ok(found)
-}
-
-/// Searches a program where it is.
-pub(super) fn search(program: &Path, search: &LocalPaths) -> std::io::Result<Vec<String>> {
-    let mut file = fs_err::File::open(program)?;
-    search.search(&mut file, |_| Ok(()))
 }
 
 /// Paths of this machine that a program should not hold.
@@ -182,12 +267,59 @@ mod tests {
     fn a_staged_file_is_replaced_in_one_step() {
         let directory = tempfile::tempdir().unwrap();
         let (source, destination) = (directory.path().join("a"), directory.path().join("deep/b"));
+        let put = || stage(&source, &destination, &LocalPaths::default(), &Mark(None)).unwrap();
         fs_err::write(&source, "one").unwrap();
-        stage(&source, &destination, &LocalPaths::default()).unwrap();
+        put();
         let old = fs_err::File::open(&destination).unwrap();
         fs_err::write(&source, "two!").unwrap();
-        stage(&source, &destination, &LocalPaths::default()).unwrap();
+        put();
         assert_eq!(fs_err::read_to_string(&destination).unwrap(), "two!");
         assert_eq!(std::io::read_to_string(old).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_program_with_the_same_mark_is_left_alone_and_its_findings_are_told_again() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (source, destination) = (directory.path().join("a"), directory.path().join("b"));
+        let local = LocalPaths::new([Path::new("/home/ann")]);
+        let put = |mark: &str, local: &LocalPaths| {
+            let found = stage(&source, &destination, local, &Mark(Some(mark.to_owned()))).unwrap();
+            (found, fs_err::metadata(&destination).unwrap().ino())
+        };
+        fs_err::write(&source, "/home/ann/x.rs").unwrap();
+        let first = put("1", &local);
+        assert_eq!(first.0, ["/home/ann/x.rs"]);
+        assert_eq!(put("1", &local), first);
+        // Other paths are looked for; another program; a copy that was cut.
+        let second = put("1", &LocalPaths::default());
+        assert_eq!(second.0, [""; 0]);
+        assert_ne!(put("2", &local).1, second.1);
+        fs_err::write(&destination, "cut").unwrap();
+        put("2", &local);
+        assert_eq!(fs_err::read_to_string(&destination).unwrap(), "/home/ann/x.rs");
+    }
+
+    #[test]
+    fn gos_own_name_of_a_program_is_read_in_both_byte_orders() {
+        let id = ["a1-_bcdefghijklmnopq"; 4].join("/");
+        let note = |numbers: [[u8; 4]; 3], id: &str| {
+            let mut start = b"\x7fELF....Go\0\0".to_vec();
+            numbers.iter().for_each(|number| start.extend(number));
+            start.extend(b"Go\0\0");
+            start.extend(id.as_bytes());
+            start
+        };
+        let numbers = |length: usize| [4, length as u32, 4];
+        let little = |id: &str| note(numbers(id.len()).map(u32::to_le_bytes), id);
+        assert_eq!(build_id(&little(&id)), Some(id.as_str()));
+        assert_eq!(build_id(&note(numbers(id.len()).map(u32::to_be_bytes), &id)), Some(id.as_str()));
+        // A name that somebody chose says nothing about the content.
+        for other in ["mine", "a/b/c/d", &["a1-_bcdefghijklmnopq"; 3].join("/")] {
+            assert_eq!(build_id(&little(other)), None);
+        }
+        for end in 0..little(&id).len() {
+            assert_eq!(build_id(&little(&id)[..end]), None);
+        }
     }
 }

@@ -83,6 +83,18 @@ pub enum ProgramError {
     Quotes(String),
 }
 
+impl ProgramError {
+    /// A name that does not exist, and those that do.
+    pub fn names(&self) -> Option<(&str, &[String])> {
+        match self {
+            Self::NoPackage { package: wrong, known, .. } | Self::NoBinary { bin: wrong, known, .. } => {
+                Some((wrong, known))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn listed(one: &str, several: &str, known: &[String]) -> String {
     match known {
         [] => format!("{one} none"),

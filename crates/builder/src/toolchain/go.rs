@@ -3,20 +3,21 @@
 //! Go's own cache is shared by all of them. The program's place is fixed, so that go finds the
 //! one from last time there and does not link again what has not changed. Its build ID follows
 //! from the sources and flags alone and stays as it is: without one, go would link every time.
+//! What goes into the image is a copy, which is left alone while the build ID is the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oci_layout::Digest;
 
-use super::artifact::{self, Artifact, LocalPaths};
+use super::artifact::{self, Artifact, LocalPaths, Mark};
 use super::error::{CompileError, ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, GoProgram, Linkage, Program};
 use super::unit::GoUnit;
 use super::{Compiled, ToolContext, c_compiler, cgo, hints};
 use crate::event::Event;
-use crate::process::{Command, Environment};
+use crate::process::{Command, Environment, ProcessError};
 use crate::target::TargetPlatform;
 
 /// The units of all Go programs.
@@ -145,8 +146,9 @@ fn environment(program: &GoProgram, platform: TargetPlatform, context: &ToolCont
         env.set(name, value);
     }
     if context.offline {
-        env.set("GOPROXY", "off");
+        crate::offline::close_go(&mut env);
     }
+    crate::offline::take_modules(&mut env, context.vendored);
     // Without a home that can be written to go has nowhere to work.
     let home = context.env.home().filter(|home| rustix::fs::access(home, rustix::fs::Access::WRITE_OK).is_ok());
     if home.is_none() {
@@ -174,18 +176,36 @@ fn output(
     work_dir.join("go").join(Digest::of(text.as_bytes()).short()).join(name)
 }
 
-/// Runs go.
-pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
-    if let Some(directory) = unit.output.parent() {
-        fs_err::create_dir_all(directory)?;
-    }
+/// The command that builds a unit.
+pub(super) fn command(unit: &GoUnit, context: &ToolContext<'_>) -> Command {
     let command = Command::new(&unit.go, &unit.directory, unit.environment.clone())
         .arg("build")
         .args(["-p".to_owned(), context.jobs.to_string()])
         .args(&unit.arguments)
         .arg("-o")
-        .arg(&unit.output)
-        .arg(".");
+        .arg(&unit.output);
+    // Read-only is what go does by itself, unless the user's own flags say otherwise.
+    let writes = context.locked && unit.environment.text("GOFLAGS").is_some_and(|flags| flags.contains("-mod=mod"));
+    let command = match (writes, crate::bundle::has_vendored_modules(&unit.directory)) {
+        (false, _) => command,
+        (true, true) => command.arg("-mod=vendor"),
+        (true, false) => command.arg("-mod=readonly"),
+    };
+    command.arg(".")
+}
+
+/// What go says of itself, such as `go1.26.0`.
+pub fn version(unit: &GoUnit, context: &ToolContext<'_>) -> Result<String, ProcessError> {
+    let ask = Command::new(&unit.go, &unit.directory, unit.environment.clone()).args(["env", "GOVERSION"]);
+    Ok(String::from_utf8_lossy(&context.children.capture(&ask)?.stdout).trim().to_owned())
+}
+
+/// Runs go.
+pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
+    if let Some(directory) = unit.output.parent() {
+        fs_err::create_dir_all(directory)?;
+    }
+    let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
     let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
     let output = context.children.run(&command, &mut on_line)?;
@@ -195,7 +215,9 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
     let home = context.env.home();
     let module = unit.directory.ancestors().find(|directory| directory.join("go.mod").exists());
     let paths = [Some(unit.directory.as_path()), module, Some(context.work_dir), home.as_deref()];
-    let found = artifact::search(&unit.output, &LocalPaths::new(paths.into_iter().flatten()))?;
+    let staged = unit.output.with_file_name("staged").join(unit.output.file_name().unwrap_or_default());
+    let local = LocalPaths::new(paths.into_iter().flatten());
+    let found = artifact::stage(&unit.output, &staged, &local, &Mark::of_go(&unit.output)?)?;
     let mut artifacts = Vec::new();
     for (binary, name) in &unit.binaries {
         for path in &found {
@@ -204,7 +226,7 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
                 unit.platform
             ));
         }
-        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: unit.output.clone() });
+        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: staged.clone() });
     }
     Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new() })
 }

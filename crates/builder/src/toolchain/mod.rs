@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::Artifact;
 pub use error::{CompileError, ProgramError, SurveyError};
+pub use go::version as go_version;
 pub use missing::{Mend, Missing, MissingReport};
 pub use overview::{Ability, Overview, PlatformOverview, overview};
 pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};
@@ -34,6 +35,7 @@ pub use rust::wrapper as rustc_wrapper;
 pub use survey::survey;
 pub use unit::{CompileUnit, GoUnit, RustTarget, RustUnit};
 
+use crate::bundle::Vendored;
 use crate::event::{Event, Reporter};
 use crate::process::{Children, Environment};
 
@@ -52,6 +54,8 @@ pub struct ToolContext<'a> {
     pub locked: bool,
     /// Nothing is fetched (`--offline`).
     pub offline: bool,
+    /// What comes from bundles.
+    pub vendored: &'a Vendored,
     /// Compilers colour their messages, unless the user's environment says otherwise.
     pub color: bool,
     /// An absolute directory of mab's own for what compilers leave behind; kept between builds.

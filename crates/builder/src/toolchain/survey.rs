@@ -161,6 +161,7 @@ impl RustSurvey<'_> {
             },
             toolchain: Arc::clone(toolchain),
             user_wrapper: site.user_wrapper(),
+            sources: site.sources(),
         }))
     }
 

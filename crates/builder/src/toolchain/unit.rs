@@ -7,7 +7,8 @@ use std::sync::Arc;
 use oci_layout::Digest;
 
 use super::rust::compiler::RustToolchain;
-use crate::process::Environment;
+use super::{ToolContext, go, rust};
+use crate::process::{Command, Environment};
 use crate::spec::model::GlibcVersion;
 use crate::target::TargetPlatform;
 
@@ -30,6 +31,33 @@ impl CompileUnit {
                 format!("cargo build {}", bins.join(" "))
             }
             Self::Go(unit) => format!("go build {}", unit.directory.file_name().unwrap_or_default().display()),
+        }
+    }
+
+    /// The command that compiles it.
+    pub fn command(&self, context: &ToolContext<'_>) -> Command {
+        match self {
+            Self::Rust(unit) => rust::build::command(unit, context),
+            Self::Go(unit) => go::command(unit, context),
+        }
+    }
+
+    /// Where that runs.
+    pub fn directory(&self) -> &Path {
+        match self {
+            Self::Rust(unit) => &unit.directory,
+            Self::Go(unit) => &unit.directory,
+        }
+    }
+
+    /// The variables by which mab points it to what compiles and links for its platforms.
+    pub fn tools(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Rust(unit) => unit.targets.iter().flat_map(|target| target.tools.iter().cloned()).collect(),
+            Self::Go(unit) => ["GOARCH", "GOAMD64", "GOARM", "CGO_ENABLED", "CC", "CXX"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), unit.environment.text(name)?.to_owned())))
+                .collect(),
         }
     }
 
@@ -140,6 +168,8 @@ pub struct RustUnit {
     pub toolchain: Arc<RustToolchain>,
     /// The user's own rustc wrapper.
     pub user_wrapper: Option<PathBuf>,
+    /// Sources of crates that the user's configuration defines: what defines each, its name.
+    pub sources: Vec<(String, String)>,
 }
 
 /// One program for one target, with everything found out about it.
@@ -151,6 +181,7 @@ pub(super) struct Resolved {
     pub(super) place: Place,
     pub(super) toolchain: Arc<RustToolchain>,
     pub(super) user_wrapper: Option<PathBuf>,
+    pub(super) sources: Vec<(String, String)>,
 }
 
 /// Puts programs of equal settings and equal sets of binaries together. Pure.
@@ -209,6 +240,7 @@ fn unit(targets: Vec<RustTarget>, programs: Vec<Resolved>, salt: &str) -> Option
         outputs,
         toolchain: first.toolchain,
         user_wrapper: first.user_wrapper,
+        sources: first.sources,
     })
 }
 
@@ -273,6 +305,7 @@ mod tests {
             },
             toolchain: Arc::new(RustToolchain::default()),
             user_wrapper: None,
+            sources: Vec::new(),
         };
         change(&mut program);
         program

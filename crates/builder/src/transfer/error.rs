@@ -6,6 +6,7 @@ use oci_layout::archive::ArchiveError;
 use oci_layout::document::DocumentError;
 use oci_layout::{Digest, LayoutError, Platform, StoreError};
 
+use crate::bundle::BundleError;
 use crate::error::{ErrorClass, of_registry, registry_hints};
 
 /// Why something cannot be read from a source.
@@ -28,6 +29,9 @@ pub enum SourceError {
         /// What is wrong with it.
         source: ArchiveError,
     },
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// What mab carries itself.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -191,6 +195,7 @@ fn of_source(error: &SourceError) -> ErrorClass {
         SourceError::Registry(error) => of_registry(error),
         SourceError::Layout(LayoutError::NotLayout { .. } | LayoutError::Ambiguous { .. }) => ErrorClass::Usage,
         SourceError::Layout(_) | SourceError::Store(_) | SourceError::Archive { .. } => ErrorClass::Output,
+        SourceError::Bundle(error) => error.class(),
         SourceError::Embedded(_) | SourceError::Internal(_) => ErrorClass::Other,
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci_layout::archive::{Archive, ArchiveError};
 use oci_layout::blob::FileBlob;
-use oci_layout::digest::VerifyingReader;
+use oci_layout::digest::{VerifyError, VerifyingReader};
 use oci_layout::document::{Document, MAX_DOCUMENT};
 use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest, Layout, StoreError};
 use registry_client::{Client, LocalSource, RemoteSource, Repository, UploadSource};
@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Location, SourceError, TransferError};
 use crate::base::embedded::EmbeddedImage;
+use crate::bundle::{BundleError, Bundles};
 
 /// Largest image config that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -42,6 +43,8 @@ pub enum Source {
     },
     /// In mab.
     Embedded(EmbeddedImage),
+    /// In bundles.
+    Bundles(Arc<Bundles>),
 }
 
 impl Source {
@@ -118,6 +121,7 @@ impl Source {
             Self::Archive { path, .. } => {
                 SourceError::Archive { path: path.clone(), source: ArchiveError::Blob { digest, source } }
             }
+            Self::Bundles(bundles) => bundles.damaged(&digest, source).into(),
             _ => SourceError::Embedded(format!("{digest}: {source}")),
         }
     }
@@ -144,6 +148,13 @@ impl Source {
             Self::Embedded(image) => image
                 .blob(&descriptor.digest)
                 .ok_or_else(|| SourceError::Embedded(format!("{} is missing", descriptor.digest))),
+            Self::Bundles(bundles) => match bundles.find(&descriptor.digest) {
+                Some((_, blob)) => Ok(Arc::clone(blob)),
+                None => {
+                    let (digest, bundles) = (descriptor.digest, bundles.shown());
+                    Err(BundleError::NotIn { digest, bundles }.into())
+                }
+            },
         }
     }
 
@@ -239,7 +250,7 @@ impl Source {
             });
             return joined(work.await);
         }
-        self.read(descriptor, move |mut reader| {
+        let written = self.read(descriptor, move |mut reader| {
             let mut writer = store.writer()?;
             let path = writer.path().to_owned();
             let mut buffer = vec![0; 256 * 1024];
@@ -259,8 +270,15 @@ impl Source {
             }
             writer.commit_as(&expected)?;
             Ok(())
-        })
-        .await
+        });
+        match (written.await, self) {
+            (Err(SourceError::Store(StoreError::Io { source, .. })), Self::Bundles(bundles))
+                if source.get_ref().is_some_and(|inner| inner.is::<VerifyError>()) =>
+            {
+                Err(bundles.damaged(&descriptor.digest, source).into())
+            }
+            (written, _) => written,
+        }
     }
 
     /// Gives a blob's verified bytes to `take`, on a thread for blocking work.
@@ -270,40 +288,41 @@ impl Source {
         take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let (digest, size) = (descriptor.digest, descriptor.size);
-        let Self::Registry { client, repository } = self else {
-            let blob = self.local(descriptor)?;
-            let work = spawn_blocking(move || {
-                let path = || PathBuf::from(digest.to_string());
-                let reader = blob.open_at(0).map_err(|source| StoreError::Io { action: "read", path: path(), source });
-                take(Box::new(VerifyingReader::new(reader.map_err(SourceError::from)?, digest, size)))
-            });
-            return joined(work.await);
-        };
-        // The client verifies what it passes on; the reader is to notice where that ended early.
-        let mut stream = client.pull_blob(repository, descriptor);
-        let (sender, receiver) = mpsc::channel::<Bytes>(4);
-        let work = spawn_blocking(move || take(Box::new(Pieces { receiver, piece: Bytes::new(), left: size })));
-        let mut failed = None;
-        while let Some(piece) = stream.next().await {
-            match piece {
-                Ok(piece) => {
-                    // Whoever reads may have had enough: its own error says why.
-                    if sender.send(piece).await.is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+        match self {
+            // The client verifies what it passes on.
+            Self::Registry { client, repository } => download(client, repository, descriptor, take).await,
+            _ => {
+                let take = move |reader| take(Box::new(VerifyingReader::new(reader, digest, size)));
+                self.read_local(descriptor, take).await
             }
         }
-        drop(sender);
-        let result = joined(work.await);
-        match failed {
-            Some(error) => Err(SourceError::from(error).into()),
-            None => result,
+    }
+
+    /// The same for who verifies the bytes itself.
+    pub(crate) async fn read_unverified<T: Send + 'static, E: From<SourceError> + Send + 'static>(
+        &self,
+        descriptor: &Descriptor,
+        take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        match self {
+            Self::Registry { client, repository } => download(client, repository, descriptor, take).await,
+            _ => self.read_local(descriptor, take).await,
         }
+    }
+
+    async fn read_local<T: Send + 'static, E: From<SourceError> + Send + 'static>(
+        &self,
+        descriptor: &Descriptor,
+        take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let blob = self.local(descriptor)?;
+        let digest = descriptor.digest;
+        let work = spawn_blocking(move || {
+            let path = || PathBuf::from(digest.to_string());
+            let reader = blob.open_at(0).map_err(|source| StoreError::Io { action: "read", path: path(), source });
+            take(reader.map_err(SourceError::from)?)
+        });
+        joined(work.await)
     }
 
     /// What refers to what, by the entries of a layout's or archive's index. A registry is asked for
@@ -312,13 +331,48 @@ impl Source {
         let index = match self {
             Self::Layout(layout) => layout.index().map_err(SourceError::from)?,
             Self::Archive { archive, .. } => archive.index().clone(),
-            Self::Registry { .. } | Self::Embedded(_) => return Ok(BTreeMap::new()),
+            Self::Registry { .. } | Self::Embedded(_) | Self::Bundles(_) => return Ok(BTreeMap::new()),
         };
         oci_layout::layout::referrers(&index, |entry| {
             let bytes = self.small(entry, MAX_DOCUMENT)?;
             Document::parse(&bytes, &entry.media_type)
                 .map_err(|source| TransferError::Document { digest: entry.digest, source })
         })
+    }
+}
+
+/// Gives a blob of a registry to `take`, on a thread for blocking work: verified by the client; the
+/// reader is to notice where that ended early.
+async fn download<T: Send + 'static, E: From<SourceError> + Send + 'static>(
+    client: &Client,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    take: impl FnOnce(Box<dyn Read + Send>) -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    let size = descriptor.size;
+    let mut stream = client.pull_blob(repository, descriptor);
+    let (sender, receiver) = mpsc::channel::<Bytes>(4);
+    let work = spawn_blocking(move || take(Box::new(Pieces { receiver, piece: Bytes::new(), left: size })));
+    let mut failed = None;
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => {
+                // Whoever reads may have had enough: its own error says why.
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    drop(sender);
+    let result = joined(work.await);
+    match failed {
+        Some(error) => Err(SourceError::from(error).into()),
+        None => result,
     }
 }
 

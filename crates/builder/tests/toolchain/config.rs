@@ -108,3 +108,62 @@ fn a_target_directory_that_cannot_be_written_is_named() {
     let error = machine.compile(&units[0]).unwrap_err();
     assert!(error.contains("ROOT/checkout/target/mab"), "{error}");
 }
+
+#[test]
+fn wrappers_of_a_file_and_of_the_workspace_are_both_called() {
+    let mut machine = app();
+    let log = machine.root.join("log");
+    for name in ["cache", "workspace"] {
+        let text = format!("echo {name} \"$*\" >>{}\nexec \"$@\"", log.display());
+        script(&machine.checkout().join("tools").join(name), &text);
+    }
+    machine.write(&[(".cargo/config.toml", "[build]\nrustc-wrapper = \"tools/cache\"\n")]);
+    machine.env.set("RUSTC_WORKSPACE_WRAPPER", machine.checkout().join("tools/workspace"));
+    assert_eq!(run(&machine.build(&rust(&machine.checkout()))), "hello\n");
+    let log = fs_err::read_to_string(log).unwrap();
+    let of_app = |wrapper: &str| {
+        log.lines().filter(|line| line.starts_with(wrapper) && line.contains("--crate-name app")).count()
+    };
+    // The one wraps the other.
+    assert_eq!((of_app("cache"), of_app("workspace")), (1, 1), "{log}");
+}
+
+#[test]
+fn no_flag_comes_twice() {
+    let mut machine = app();
+    let log = machine.root.join("log");
+    let text =
+        format!("case \"$*\" in *'--crate-name app'*) printf '%s\\n' \"$@\" >>{};; esac\nexec \"$@\"", log.display());
+    script(&machine.root.join("bin/cache"), &text);
+    machine.env.set("RUSTC_WRAPPER", machine.root.join("bin/cache"));
+    machine.env.set("RUSTFLAGS", "--cfg users");
+    let mut request = rust(&machine.checkout());
+    request.linkage = builder::toolchain::Linkage::Static;
+    machine.build(&request);
+    let log = fs_err::read_to_string(log).unwrap();
+    for flag in ["users", "-Ctarget-feature=+crt-static"] {
+        assert_eq!(log.lines().filter(|line| *line == flag).count(), 1, "{flag}: {log}");
+    }
+    let mut remaps: Vec<&str> = log.lines().filter(|line| line.starts_with("--remap-path-prefix=")).collect();
+    let all = remaps.len();
+    remaps.sort_unstable();
+    remaps.dedup();
+    assert_eq!((remaps.len(), all > 3), (all, true), "{log}");
+}
+
+#[test]
+fn a_c_compiler_that_a_file_names_is_left_alone() {
+    let machine = app();
+    machine.write(&[(
+        ".cargo/config.toml",
+        "[env]\nCC_aarch64_unknown_linux_gnu = { value = \"tools/cc\", relative = true }\n",
+    )]);
+    let config = fs_err::read_to_string(machine.checkout().join(".cargo/config.toml")).unwrap();
+    machine.write(&[(
+        "build.rs",
+        "fn main() { println!(\"cargo:warning=CC is {}\", std::env::var(\"CC_aarch64_unknown_linux_gnu\").unwrap()); }",
+    )]);
+    machine.build(&rust(&machine.checkout()));
+    let wanted = format!("CC is {}", machine.checkout().join("tools/cc").display());
+    assert!(machine.record.output().contains(&wanted), "{config}{}", machine.record.output());
+}

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use builder::bundle::Vendored;
 use builder::event::{Event, Reporter};
 use builder::process::{Children, Command, Environment};
 use builder::target::{Libc, TargetPlatform};
@@ -102,6 +103,7 @@ impl Machine {
             jobs: self.jobs,
             locked: false,
             offline: true,
+            vendored: Vendored::NONE,
             color: false,
             work_dir: &work_dir,
             rustc_wrapper: &wrapper,

@@ -1,27 +1,33 @@
-//! What can be typed.
+//! What can be typed. docs/commands.md is made from it.
 
+mod build;
+mod build_files;
 mod cache;
+mod check;
+mod check_image;
 mod index;
 mod lock;
 mod login;
 mod output;
 mod platforms;
 mod transfer;
+mod vendor;
 mod verify;
 
-use std::path::PathBuf;
-
-use builder::target::TargetPlatform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use registry_client::{Repository, Tag};
 
+pub(crate) use build::Build;
+pub(crate) use build_files::BuildFiles;
 pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use check::Check;
+pub(crate) use check_image::CheckImage;
 pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};
 pub(crate) use lock::Lock;
 pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
 pub(crate) use transfer::{Copy, Push, Talk};
+pub(crate) use vendor::Vendor;
 pub(crate) use verify::{Subject, Verify};
 
 /// Builds multi-platform container images from Rust and Go sources, without a container engine,
@@ -36,8 +42,11 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
-    #[command(after_help = BUILD_EXAMPLES)]
+    #[command(after_help = build::EXAMPLES)]
     Build(Box<Build>),
+    /// Check build files, short of compiling; or that an image can start
+    #[command(after_help = check::EXAMPLES)]
+    Check(Box<Check>),
     /// Copy an image between registries, OCI layouts and archives, byte for byte
     #[command(after_help = transfer::COPY_EXAMPLES)]
     Copy(Copy),
@@ -56,6 +65,9 @@ pub(crate) enum Command {
     /// Show what this machine can build for each platform, and what is missing
     #[command(after_help = platforms::EXAMPLES)]
     Platforms(Platforms),
+    /// Put everything that an offline build needs into one file: bases, crates, Go modules
+    #[command(after_help = vendor::EXAMPLES)]
+    Vendor(Vendor),
     /// Keep the credentials of a registry
     #[command(after_help = login::EXAMPLES)]
     Login(Login),
@@ -76,70 +88,15 @@ pub(crate) enum Command {
     },
 }
 
-const BUILD_EXAMPLES: &str = "Examples:
-  mab build                             build.yaml here, into the OCI layout ./oci
-  mab build --push                      to the repository that the build file names
-  mab build --platform linux/arm64      one platform only
-  mab build -o oci:out --tag v1         another layout, another tag
-  mab build -o oci-archive:app.tar      all platforms in one file
-
-Standard output has the result alone: the image's reference by digest.";
-
 const INSPECT_EXAMPLES: &str = "Examples:
   mab inspect oci:oci
-  mab inspect registry.example.com/team/app:v1 --json";
-
-#[derive(Args, Debug, Default)]
-pub(crate) struct Build {
-    /// Build file; `build.yaml` or `build.yml` by default. Several build several images
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Platforms in place of the build file's, such as linux/amd64,linux/arm/v7
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
-    pub(crate) platforms: Vec<TargetPlatform>,
-    /// Tags in place of the build file's
-    #[arg(short, long = "tag", value_name = "TAG", value_delimiter = ',')]
-    pub(crate) tags: Vec<Tag>,
-    /// Repository in place of the build file's
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(crate) image: Option<Repository>,
-    /// Push to the image's repository
-    #[arg(long)]
-    pub(crate) push: bool,
-    /// Where to write: oci:DIR, oci-archive:FILE or docker-archive:FILE. Can be given several times.
-    /// By default `oci` beside the build file, unless --push is given
-    #[arg(short, long = "output", value_name = "oci:DIR", value_parser = output::destination)]
-    pub(crate) outputs: Vec<Destination>,
-    /// Set a value of the build file, such as config.env.MODE=test
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Let settings through that run programs of their own
-    #[arg(long)]
-    pub(crate) allow_exec: bool,
-    /// Everything as locked: bases by mab.lock, programs by Cargo.lock and go.sum; none is written
-    #[arg(long)]
-    pub(crate) locked: bool,
-    /// The compilers must be those that mab.lock notes
-    #[arg(long)]
-    pub(crate) locked_compilers: bool,
-    /// Fetch nothing, neither bases nor crates nor modules; only --push uses the network
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Jobs at once; all processors by default
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<std::num::NonZeroUsize>,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = Progress::Auto)]
-    pub(crate) progress: Progress,
-    /// Say more
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-}
+  mab inspect registry.example.com/team/app:v1 --json
+  mab inspect bundle:bundle.tar            the table of contents";
 
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// An image of a registry, or oci:DIR[:TAG|@DIGEST]
-    #[arg(value_name = "REF|oci:DIR")]
+    /// An image of a registry, oci:DIR[:TAG|@DIGEST], or bundle:PATH
+    #[arg(value_name = "REF|oci:DIR|bundle:PATH")]
     pub(crate) image: String,
     /// As JSON
     #[arg(long)]

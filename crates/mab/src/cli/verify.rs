@@ -9,6 +9,7 @@ use registry_client::Reference;
 pub(crate) const EXAMPLES: &str = "Examples:
   mab verify oci:oci
   mab verify oci-archive:app.tar
+  mab verify bundle:bundle.tar
   mab verify registry.example.com/team/app:v1 --json
 
 Reads every byte. Exits with 4 if anything is not as it says.";
@@ -16,7 +17,7 @@ Reads every byte. Exits with 4 if anything is not as it says.";
 /// What `mab verify` takes.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// An image of a registry, oci:DIR, oci-archive:FILE or docker-archive:FILE
+    /// An image of a registry, oci:DIR, oci-archive:FILE, docker-archive:FILE or bundle:PATH
     #[arg(value_name = "REF|oci:DIR|oci-archive:FILE", value_parser = subject)]
     pub(crate) image: Subject,
     /// As JSON
@@ -31,6 +32,8 @@ pub(crate) enum Subject {
     Layout(PathBuf),
     /// An archive, of either kind.
     Archive(PathBuf),
+    /// A bundle.
+    Bundle(PathBuf),
     /// An image of a registry.
     Registry(Box<Reference>),
 }
@@ -42,6 +45,9 @@ fn subject(text: &str) -> Result<Subject, String> {
     }
     if let Some(file) = ["oci-archive:", "docker-archive:"].iter().find_map(|prefix| text.strip_prefix(prefix)) {
         return path(file).map(Subject::Archive);
+    }
+    if let Some(bundle) = text.strip_prefix("bundle:") {
+        return path(bundle).map(Subject::Bundle);
     }
     text.parse().map(|reference| Subject::Registry(Box::new(reference))).map_err(|error| format!("{error}"))
 }

@@ -42,6 +42,9 @@ struct Failure(String, u8);
 
 pub(crate) fn run(arguments: &Inspect) -> u8 {
     let look = Look { width: environment::width(), colour: environment::colour() };
+    if let Some(path) = arguments.image.strip_prefix("bundle:") {
+        return super::inspect_bundle::run(Path::new(path), arguments.json, look);
+    }
     let shown = match arguments.image.strip_prefix("oci:") {
         Some(location) => layout(location, look),
         None => registry(&arguments.image, look),
@@ -132,8 +135,12 @@ fn split(location: &str) -> (&Path, Option<Select>) {
 }
 
 fn registry(image: &str, look: Look) -> Result<Shown, Failure> {
-    let reference: Reference = image.parse().map_err(|error| Failure(errors::draw(&error, &[], look), exit::USAGE))?;
-    let fail = |error: registry_client::Error| Failure(errors::draw(&error, &[], look), exit::of_registry(&error));
+    let reference: Reference =
+        image.parse().map_err(|error| Failure(errors::draw_not_a_reference(image, &error, look), exit::USAGE))?;
+    let fail = |error: registry_client::Error| {
+        let code = exit::of_registry(&error);
+        Failure(errors::draw_registry(error, look), code)
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure(errors::draw(&error, &[], look), exit::OTHER))?;
     let (settings, warnings) = environment::registries(&environment::of_process()).map_err(fail)?;

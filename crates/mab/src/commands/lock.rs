@@ -16,14 +16,14 @@ use crate::{environment, errors, exit, progress, signals, text};
 
 pub(crate) fn run(arguments: &cli::Lock) -> u8 {
     let session = Session::new();
-    let asked = cli::Build {
+    let asked = cli::BuildFiles {
         files: arguments.files.clone(),
         platforms: arguments.platforms.clone(),
         set: arguments.set.clone(),
         allow_exec: arguments.allow_exec,
-        ..cli::Build::default()
+        ..cli::BuildFiles::default()
     };
-    let specs = match super::build::specs(&asked, &session.env, session.look) {
+    let specs = match super::build_files::specs(&asked, &session) {
         Ok(specs) => specs,
         Err(code) => return code,
     };

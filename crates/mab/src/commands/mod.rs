@@ -1,14 +1,18 @@
 //! The commands: each a function from what was typed to an exit code.
 
 mod build;
+mod build_files;
 mod cache;
+mod check;
 mod index;
 mod inspect;
+mod inspect_bundle;
 mod lock;
 mod login;
 mod platforms;
 mod session;
 mod transfer;
+mod vendor;
 mod verify;
 
 use clap::CommandFactory as _;
@@ -20,6 +24,7 @@ use crate::{exit, text};
 pub(crate) fn run(arguments: Arguments) -> u8 {
     match arguments.command {
         Command::Build(build) => build::run(&build),
+        Command::Check(check) => check::run(&check),
         Command::Copy(copy) => transfer::copy(&copy),
         Command::Push(push) => transfer::push(&push),
         Command::Index(index) => index::run(&index),
@@ -28,6 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Vendor(vendor) => vendor::run(&vendor),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),
         Command::Schema => {

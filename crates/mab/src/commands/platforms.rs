@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use builder::bundle::Vendored;
 use builder::process::Children;
 use builder::toolchain::{Ability, Mend, Missing, MissingReport, Overview, PlatformOverview, ToolContext, overview};
 use serde_json::{Value, json};
@@ -47,6 +48,7 @@ fn look(arguments: &Platforms, session: &Session) -> u8 {
         jobs: std::num::NonZeroUsize::MIN,
         locked: false,
         offline: true,
+        vendored: Vendored::NONE,
         color: false,
         work_dir: &work_dir,
         rustc_wrapper: &wrapper,

@@ -55,6 +55,22 @@ impl Session {
         Client::new(config).map_err(fail)
     }
 
+    /// `SOURCE_DATE_EPOCH`. What is no number of seconds is told, and comes back as an exit code.
+    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, u8> {
+        let text = self.env.text("SOURCE_DATE_EPOCH").map(str::trim).filter(|text| !text.is_empty());
+        let Some(text) = text else { return Ok(None) };
+        match text.parse::<i64>().ok().filter(|seconds| *seconds >= 0) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => {
+                text::error_line(&format!(
+                    "error: SOURCE_DATE_EPOCH is `{}`, not a number of seconds since 1970",
+                    text::tame(text)
+                ));
+                Err(exit::USAGE)
+            }
+        }
+    }
+
     /// Drops `work` when the user has had enough. What it was writing is cleaned up.
     pub(crate) async fn until_interrupted(&self, work: impl Future<Output = u8>) -> u8 {
         let interrupted = match signals::listen(Arc::new(Children::new())) {

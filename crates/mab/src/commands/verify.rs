@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use builder::bundle::Bundle;
 use oci_layout::archive::{Archive, ArchiveError};
 use oci_layout::verify::{Finding, Problem};
 use oci_layout::{Layout, LayoutError, StoreError};
@@ -23,7 +24,8 @@ pub(crate) fn run(arguments: &Verify) -> u8 {
     let session = Session::new();
     let (image, findings) = match &arguments.image {
         Subject::Layout(directory) => (format!("oci:{}", directory.display()), layout(directory, &session)),
-        Subject::Archive(file) => (file.display().to_string(), archive(file, &session)),
+        Subject::Archive(file) => (file.display().to_string(), archive(file)),
+        Subject::Bundle(path) => (path.display().to_string(), bundle(path, &session)),
         Subject::Registry(reference) => {
             let mut found = Ok(Vec::new());
             session.block_on(async {
@@ -67,6 +69,13 @@ pub(crate) fn run(arguments: &Verify) -> u8 {
 }
 
 /// What cannot be opened at all is an error; a directory that is a damaged layout is a finding.
+fn bundle(path: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
+    match Bundle::open(path) {
+        Ok(bundle) => Ok(bundle.verify()),
+        Err(error) => Err(session.fail(&error, &error.hints(), exit::of_class(error.class()))),
+    }
+}
+
 fn layout(directory: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
     let at = || directory.display().to_string();
     match Layout::open(directory) {
@@ -79,12 +88,13 @@ fn layout(directory: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
     }
 }
 
-fn archive(file: &Path, session: &Session) -> Result<Vec<Finding>, u8> {
+fn archive(file: &Path) -> Result<Vec<Finding>, u8> {
     let at = file.display().to_string();
     match Archive::open(file) {
         Ok(archive) => Ok(archive.verify()),
         Err(error @ ArchiveError::Io { .. }) if is_of_the_file(&error) => {
-            Err(session.fail(&error, &[format!("look at {at}")], exit::OUTPUT))
+            text::error_line(&format!("error: {}: {}", text::tame(&at), errors::plain(&error)));
+            Err(exit::OUTPUT)
         }
         Err(error) => Ok(vec![Finding { at, problem: Problem::Layout, message: errors::plain(&error) }]),
     }

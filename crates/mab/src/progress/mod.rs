@@ -1,6 +1,6 @@
 //! Progress as the user wants to see it, on standard error.
 
-mod json;
+pub(crate) mod json;
 mod plain;
 mod tty;
 

@@ -47,7 +47,12 @@ impl Plain {
                 (!self.quiet).then(|| format!("{label} {how} in {:.1}s{result}", elapsed.as_secs_f64()))
             }
             // Compilers write their own colours; they were asked for them only where they are shown.
-            Event::Output { line, .. } => (!self.quiet).then_some(line),
+            // Those of single platforms run side by side.
+            Event::Output { id, line } => match pieces.get(&id).and_then(|piece| piece.platform) {
+                _ if self.quiet => None,
+                Some(platform) => Some(format!("{platform} | {line}")),
+                None => Some(line),
+            },
             Event::Warning { message } => Some(format!("warning: {}", tame(&message))),
             Event::Note { message } => self.verbose.then(|| format!("note: {}", tame(&message))),
             _ => None,
@@ -90,6 +95,9 @@ mod tests {
             Event::Finished { id: 1, outcome: Outcome::Done("2 new".to_owned()), elapsed: Duration::from_millis(1500) };
         assert_eq!(plain.line(end).as_deref(), Some("[assemble] linux/arm64 layers done in 1.5s: 2 new"));
         assert_eq!(plain.line(Event::Note { message: "x".to_owned() }), None);
+        let output = |id| Event::Output { id, line: "main.go:3: no".to_owned() };
+        assert_eq!(plain.line(output(2)).as_deref(), Some("linux/arm64 | main.go:3: no"));
+        assert_eq!(plain.line(output(9)).as_deref(), Some("main.go:3: no"), "of no platform alone");
         let quiet = Plain::new(false, true);
         assert_eq!(quiet.line(start(1, Phase::Compile)), None);
         assert_eq!(quiet.line(Event::Warning { message: "w".to_owned() }).as_deref(), Some("warning: w"));

@@ -6,8 +6,10 @@
 //! versions and other tools read. Layers stay compressed; all of them look at the bytes.
 
 mod read;
+mod series;
 
 pub use read::{Archive, ArchiveBlob};
+pub use series::{SeriesError, SeriesReader, SeriesWriter};
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -312,9 +314,14 @@ impl<W: Write> TarFile<W> {
         self.pad(descriptor.size)
     }
 
-    fn finish(mut self) -> Result<(), ArchiveError> {
+    fn finish(self) -> Result<(), ArchiveError> {
+        self.end().map(drop)
+    }
+
+    fn end(mut self) -> Result<W, ArchiveError> {
         self.write(&[0; 2 * tar_header::BLOCK])?;
-        self.out.flush().map_err(|source| ArchiveError::Io { action: "write", source })
+        self.out.flush().map_err(|source| ArchiveError::Io { action: "write", source })?;
+        Ok(self.out)
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Archive {
 
 /// Where a blob is.
 #[derive(Clone)]
-enum Place {
+pub(super) enum Place {
     Range { offset: u64, size: u64 },
     Memory(Arc<[u8]>),
 }
@@ -245,6 +245,12 @@ pub struct ArchiveBlob {
     descriptor: Descriptor,
     file: Arc<File>,
     place: Place,
+}
+
+impl ArchiveBlob {
+    pub(super) fn new(descriptor: Descriptor, file: Arc<File>, place: Place) -> Self {
+        Self { descriptor, file, place }
+    }
 }
 
 impl BlobSource for ArchiveBlob {

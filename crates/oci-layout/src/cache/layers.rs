@@ -44,10 +44,15 @@ impl Cache {
         if let Some(found) = self.find_layer(plan)? {
             return Ok(found);
         }
+        Ok((self.write_layer(plan, pool, store)?, Origin::Written))
+    }
+
+    /// Writes the layer that `plan` makes to `store`, and remembers it.
+    pub fn write_layer(&self, plan: &LayerPlan, pool: &Pool, store: &BlobStore) -> Result<WrittenLayer, LayerError> {
         let moment = self.moment();
         let (layer, states) = plan.write(pool, store)?;
         self.remember(plan, &layer, &states, moment);
-        Ok((layer, Origin::Written))
+        Ok(layer)
     }
 
     /// The layer that `plan` makes, if it was written before.

@@ -26,7 +26,7 @@ use crate::digest::Digest;
 use crate::layer::facts;
 use crate::layer::facts::LayerFacts;
 use crate::lock::LockError;
-use crate::store::{BlobStore, Seam, StoreError, kind, open_regular};
+use crate::store::{BlobStore, Seam, StoreError, kind, open_regular, sorted_paths};
 
 /// Largest record that is read.
 const MAX_RECORD: u64 = 256 << 20;
@@ -65,6 +65,10 @@ pub enum CacheError {
     Store(#[from] StoreError),
 }
 
+/// The directory below the cache whose subdirectories each belong to one program of a build, and
+/// are removed as a whole.
+pub const PROGRAMS: &str = "compile/go";
+
 /// A cache directory, in use.
 pub struct Cache {
     root: PathBuf,
@@ -101,7 +105,7 @@ enum Kind {
 impl Kind {
     fn directory(self) -> &'static str {
         match self {
-            Self::Facts => "facts-1",
+            Self::Facts => "facts-2",
             Self::Layers => "layers-1",
             Self::Memo => "memo-1",
             Self::Other => "records-1",
@@ -268,15 +272,40 @@ impl Cache {
             if pruned.left <= keep {
                 break;
             }
-            fs::remove_file(&file.path).map_err(StoreError::io("remove", &file.path))?;
-            pruned.files += 1;
+            let removed = if file.is_directory { fs::remove_dir_all(&file.path) } else { fs::remove_file(&file.path) };
+            removed.map_err(StoreError::io("remove", &file.path))?;
+            pruned.files += file.files;
             pruned.bytes += file.size;
             pruned.left -= file.size;
         }
         Ok(pruned)
     }
 
-    /// Every blob and record.
+    /// What builds keep of their compilers' outputs: a directory for each program.
+    fn programs(&self, files: &mut Vec<Used>) -> Result<(), CacheError> {
+        let top = self.root.join(PROGRAMS);
+        for path in sorted_paths(&top)? {
+            let mut program =
+                Used { path: path.clone(), size: 0, used: SystemTime::UNIX_EPOCH, files: 0, is_directory: true };
+            let mut waiting = vec![path];
+            while let Some(directory) = waiting.pop() {
+                for path in sorted_paths(&directory)? {
+                    let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+                    if metadata.is_dir() {
+                        waiting.push(path);
+                        continue;
+                    }
+                    program.files += 1;
+                    program.size += metadata.len();
+                    program.used = program.used.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+                }
+            }
+            files.push(program);
+        }
+        Ok(())
+    }
+
+    /// Every blob, record and program.
     fn files(&self) -> Result<Vec<Used>, CacheError> {
         let mut files = Vec::new();
         let kinds = [Kind::Facts, Kind::Layers, Kind::Memo, Kind::Other].map(Kind::directory);
@@ -292,18 +321,23 @@ impl Cache {
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_file() {
                     let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    files.push(Used { path: entry.path(), size: metadata.len(), used });
+                    let (path, size) = (entry.path(), metadata.len());
+                    files.push(Used { path, size, used, files: 1, is_directory: false });
                 }
             }
         }
+        self.programs(&mut files)?;
         Ok(files)
     }
 }
 
+/// A file, or a directory that goes as a whole.
 struct Used {
     path: PathBuf,
     size: u64,
     used: SystemTime,
+    files: u64,
+    is_directory: bool,
 }
 
 /// Digest over a record's body and the key that it is for.
@@ -348,14 +382,14 @@ fn check_private(root: &Path) -> Result<(), CacheError> {
 
 /// Sums of sizes by kind, for people.
 impl Cache {
-    /// Number and bytes of the files of each kind: `blobs`, `facts-1` and so on.
+    /// Number and bytes of the files of each kind: `blobs`, `facts-2` and so on.
     pub fn summary(&self) -> Result<BTreeMap<String, (u64, u64)>, CacheError> {
         let mut sums = BTreeMap::new();
         for file in self.files()? {
             let below = file.path.strip_prefix(&self.root).unwrap_or(&file.path);
             let kind = below.components().next().map_or_else(String::new, |c| c.as_os_str().to_string_lossy().into());
             let sum: &mut (u64, u64) = sums.entry(kind).or_default();
-            sum.0 += 1;
+            sum.0 += file.files;
             sum.1 += file.size;
         }
         Ok(sums)

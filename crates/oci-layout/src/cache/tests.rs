@@ -12,7 +12,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
 }
 
 fn facts() -> LayerFacts {
-    LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
+    LayerFacts::parse(br#"{"version":2,"entries":[{"p":"/a","t":"d","m":493}]}"#).unwrap().unwrap()
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn d01_a_full_disk_leaves_no_half_record() {
     let root = cache.root().to_owned();
     drop(cache);
     let mut left: Vec<_> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.retain(|name| name != "in-use" && name != "facts-1");
+    left.retain(|name| name != "in-use" && name != "facts-2");
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -158,6 +158,23 @@ fn c01_many_at_once_see_whole_records() {
         }
     });
     assert_eq!(cache.store().list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_program_goes_as_a_whole() {
+    let (_directory, mut cache) = cache();
+    for name in ["old", "new"] {
+        let program = cache.root().join(PROGRAMS).join(name);
+        std::fs::create_dir_all(program.join("staged")).unwrap();
+        std::fs::write(program.join("app"), "12345").unwrap();
+        std::fs::write(program.join("staged/app"), "12345").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(cache.summary().unwrap()["compile"], (4, 20));
+    let pruned = cache.prune(10).unwrap();
+    assert_eq!((pruned.files, pruned.bytes, pruned.left), (2, 10, 10));
+    assert!(!cache.root().join(PROGRAMS).join("old").exists());
+    assert!(cache.root().join(PROGRAMS).join("new/staged/app").exists());
 }
 
 fn plan(files: &[PathBuf]) -> LayerPlan {

@@ -19,7 +19,7 @@ pub(crate) use header as tar_header;
 pub use entry::{Content, Entry, EntryKind};
 pub use facts::{LayerFacts, Tree};
 pub use plan::{LayerPlan, WRITER};
-pub use pool::Pool;
+pub use pool::{Pool, Turn};
 pub use read::{Limits, ReadError};
 pub use source::{Moment, SourceStates};
 pub use write::{LayerError, LayerOptions, WrittenLayer, write_layer};

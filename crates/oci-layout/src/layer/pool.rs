@@ -2,6 +2,8 @@
 //!
 //! Layers queue blocks and take the results in order. The number of blocks in flight is bounded
 //! over all layers together, so that memory does not grow with layers written side by side.
+//! Few layers have their turn at a time: as long as the threads are busy, one layer that is
+//! finished early, and can be sent off, is worth more than all of them finished late.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,6 +13,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::deflate::Deflater;
 
+/// So many threads compress about as fast as one layer can be read and hashed.
+const THREADS_PER_LAYER: usize = 8;
+
 type Job = Box<dyn FnOnce(&mut Deflater) + Send>;
 
 /// A fixed set of threads that compress.
@@ -18,6 +23,7 @@ pub struct Pool {
     jobs: Option<Sender<Job>>,
     workers: Vec<JoinHandle<()>>,
     budget: Arc<Budget>,
+    turns: Arc<Budget>,
 }
 
 impl Pool {
@@ -36,8 +42,12 @@ impl Pool {
                 })
             })
             .collect::<io::Result<_>>()?;
-        let budget = Arc::new(Budget { free: Mutex::new(2 * threads + 2), changed: Condvar::new() });
-        Ok(Self { jobs: Some(sender), workers, budget })
+        Ok(Self {
+            jobs: Some(sender),
+            workers,
+            budget: Budget::of(2 * threads + 2),
+            turns: Budget::of(1 + threads / THREADS_PER_LAYER),
+        })
     }
 
     /// How many threads there are.
@@ -45,19 +55,20 @@ impl Pool {
         self.workers.len()
     }
 
+    /// Waits until a layer is to be written, for whoever has several of them. The layer is written
+    /// while the turn is held.
+    pub fn turn(&self) -> Turn {
+        Turn(self.turns.take())
+    }
+
     /// Leave for one more block in flight, or `None` when too many are.
     pub(super) fn try_permit(&self) -> Option<Permit> {
-        let mut free = self.budget.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(1)?;
-        Some(Permit(Arc::clone(&self.budget)))
+        Budget::try_take(&self.budget)
     }
 
     /// Waits for that leave. Only for who holds none itself.
     pub(super) fn permit(&self) -> Permit {
-        let free = self.budget.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.budget.changed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Permit(Arc::clone(&self.budget))
+        self.budget.take()
     }
 
     /// Runs `work` on one of the threads; the result comes through the channel, which is empty
@@ -88,6 +99,28 @@ struct Budget {
     free: Mutex<usize>,
     changed: Condvar,
 }
+
+impl Budget {
+    fn of(places: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(places), changed: Condvar::new() })
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<Permit> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Permit(Arc::clone(self)))
+    }
+
+    fn take(self: &Arc<Self>) -> Permit {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.changed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Permit(Arc::clone(self))
+    }
+}
+
+/// A layer's turn, see [`Pool::turn`].
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] Permit);
 
 /// Leave to have one block in flight.
 pub(super) struct Permit(Arc<Budget>);

@@ -324,13 +324,30 @@ impl Layout {
     pub fn remove_unreferenced(&self) -> Result<usize, LayoutError> {
         let _lock = self.lock()?;
         self.store.sweep()?;
+        let blobs = self.store.list()?.into_iter().map(|(digest, _)| digest).collect();
+        self.remove_unnamed(blobs)
+    }
+
+    /// What a build does that failed: ends all writing and removes the blobs that it has added, as
+    /// far as nothing in `index.json` leads to them. What others left stays, and all stays while
+    /// another process writes, which may count on a blob that it found here (row C04).
+    /// Returns how many blobs went.
+    pub fn discard(&self) -> Result<usize, LayoutError> {
+        self.store.give_up();
+        let _lock = self.lock()?;
+        let added = std::mem::take(&mut *self.store.added());
+        self.remove_unnamed(added)
+    }
+
+    /// Under the lock: removes those of `blobs` that nothing leads to, unless another process writes.
+    fn remove_unnamed(&self, blobs: BTreeSet<Digest>) -> Result<usize, LayoutError> {
         if self.store.has_other_writers()? {
             return Ok(0);
         }
         let kept = self.named()?;
         let mut removed = 0;
-        for (digest, _) in self.store.list()? {
-            if !kept.contains(&digest) && self.store.remove(&digest)? {
+        for digest in blobs.difference(&kept) {
+            if self.store.remove(digest)? {
                 removed += 1;
             }
         }

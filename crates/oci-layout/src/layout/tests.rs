@@ -89,6 +89,16 @@ fn what_nothing_refers_to_goes() {
 }
 
 #[test]
+fn what_nothing_refers_to_goes_from_a_relative_directory_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let layout = Layout::create_or_open(up.join(directory.path().strip_prefix("/").unwrap()).join("oci")).unwrap();
+    layout.store().put_bytes(b"nobody's").unwrap();
+    assert_eq!(layout.remove_unreferenced().unwrap(), 1);
+}
+
+#[test]
 fn c04_a_clean_up_leaves_other_writers_their_blobs() {
     let (directory, layout) = layout();
     let other = Layout::create_or_open(directory.path()).unwrap();
@@ -343,4 +353,41 @@ fn i21_a_layer_that_stays_elsewhere_need_not_be_there() {
     // One that says nothing of another place is missing.
     manifest.layers[0].urls.clear();
     assert!(matches!(layout.tag(&put(&manifest), Some("b")), Err(LayoutError::Store(StoreError::Missing { .. }))));
+}
+
+#[test]
+fn a_failed_build_takes_back_what_it_has_added_and_nothing_else() {
+    let (directory, layout) = layout();
+    layout.tag(&image(&layout, "one"), Some("a")).unwrap();
+    let mine = layout.store().put_bytes(b"somebody's own").unwrap();
+    drop(layout);
+
+    let failed = Layout::create_or_open(directory.path()).unwrap();
+    image(&failed, "two");
+    failed.store().put_bytes(b"somebody's own").unwrap();
+    let mut half = failed.store().writer().unwrap();
+    half.write_all(b"half").unwrap();
+    assert_eq!(failed.discard().unwrap(), 3);
+    // Whoever still writes is stopped, and cannot make anything visible.
+    assert!(half.write_all(b"more").is_err());
+    assert!(half.commit().is_err());
+    assert!(failed.store().put_bytes(b"late").is_err());
+    drop(failed);
+
+    let layout = Layout::open(directory.path()).unwrap();
+    assert_eq!(blobs(&layout), 4);
+    assert!(layout.store().contains(&mine).unwrap().is_some());
+    layout.reach(&layout.resolve(Selector::Name("a")).unwrap()).unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3, "no temporary files");
+}
+
+#[test]
+fn c04_a_failed_build_leaves_what_another_may_have_found() {
+    let (directory, failed) = layout();
+    let other = Layout::create_or_open(directory.path()).unwrap();
+    let shared = image(&failed, "both have it");
+    image(&other, "both have it");
+    assert_eq!(failed.discard().unwrap(), 0);
+    other.tag(&shared, Some("a")).unwrap();
+    other.reach(&shared).unwrap();
 }

@@ -6,7 +6,6 @@
 //! the disk is the owner's business: a layout does it before its index names them, a cache never.
 
 mod seam;
-mod temporary;
 mod writer;
 
 pub use seam::{Operation, Seam};
@@ -15,7 +14,8 @@ pub use writer::BlobWriter;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
@@ -24,8 +24,7 @@ use crate::blob::FileBlob;
 use crate::descriptor::Descriptor;
 use crate::digest::{Digest, VerifyError, VerifyingReader};
 use crate::lock::LockError;
-
-use temporary::TemporaryDirectory;
+use crate::scratch::{self, ScratchDirectory};
 
 /// What can go wrong with files of a store.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +98,16 @@ pub struct BlobStore {
 struct Shared {
     root: PathBuf,
     seam: Seam,
-    temporary: Mutex<Option<Arc<TemporaryDirectory>>>,
+    temporary: Mutex<Option<Arc<ScratchDirectory>>>,
+    /// The name of the next temporary file.
+    next: AtomicU64,
+    /// Blobs that were not there before this store made them visible.
+    added: Mutex<BTreeSet<Digest>>,
+    given_up: AtomicBool,
 }
+
+/// Names of temporary directories begin so.
+const UNFINISHED: &str = ".unfinished-";
 
 impl BlobStore {
     /// The store below `root`, a directory that exists. Nothing is written yet.
@@ -110,7 +117,16 @@ impl BlobStore {
 
     /// The same, with a place to inject faults.
     pub fn with_seam(root: impl Into<PathBuf>, seam: Seam) -> Self {
-        Self { shared: Arc::new(Shared { root: root.into(), seam, temporary: Mutex::new(None) }) }
+        Self {
+            shared: Arc::new(Shared {
+                root: root.into(),
+                seam,
+                temporary: Mutex::default(),
+                next: AtomicU64::new(0),
+                added: Mutex::default(),
+                given_up: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// The directory that holds `blobs/`.
@@ -284,7 +300,26 @@ impl BlobStore {
 
     /// Removes what writers that were killed have left. Live writers keep theirs (row C04).
     pub fn sweep(&self) -> Result<(), StoreError> {
-        temporary::sweep(self.root())
+        scratch::sweep(self.root(), UNFINISHED)
+    }
+
+    /// Ends all writing, now: what is unfinished is removed, and whoever writes on gets an error.
+    pub fn give_up(&self) {
+        self.shared.given_up.store(true, Ordering::SeqCst);
+        let directory = self.shared.temporary.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(directory) = directory {
+            directory.remove();
+        }
+    }
+
+    /// The blobs that were not there before this store made them visible.
+    pub(crate) fn added(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.shared.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A path in a temporary directory that was never given out before.
+    fn fresh(&self, directory: &ScratchDirectory) -> PathBuf {
+        directory.path().join(self.shared.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Makes this store known as having a writer, until it is dropped.
@@ -295,12 +330,12 @@ impl BlobStore {
     /// Whether other stores of the same directory, here or in other processes, have writers.
     pub(crate) fn has_other_writers(&self) -> Result<bool, StoreError> {
         let own = self.shared.temporary.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        temporary::has_others(self.root(), own.as_deref())
+        scratch::has_others(self.root(), UNFINISHED, own.as_deref())
     }
 
     /// Whether a file name beside `blobs/` is one that this store makes.
     pub(crate) fn is_own_name(name: &std::ffi::OsStr) -> bool {
-        name == "blobs" || temporary::is_own_name(name)
+        name == "blobs" || name.to_str().is_some_and(|name| name.starts_with(UNFINISHED))
     }
 
     /// Replaces the file `target` with `bytes`, whole; whether that lasts is left to the system.
@@ -313,7 +348,7 @@ impl BlobStore {
                 .map_err(StoreError::io("create", directory))?;
         }
         let directory = self.temporary()?;
-        let path = directory.fresh();
+        let path = self.fresh(&directory);
         let seam = self.seam();
         let outcome = seam
             .ask(Operation::Create, &path)
@@ -353,7 +388,7 @@ impl BlobStore {
     ) -> Result<(), StoreError> {
         use io::Write as _;
         let directory = self.temporary()?;
-        let path = directory.fresh();
+        let path = self.fresh(&directory);
         let seam = self.seam();
         let mut file = seam
             .ask(Operation::Create, &path)
@@ -392,12 +427,14 @@ impl BlobStore {
     }
 
     /// The temporary directory of this store, made when it is first needed.
-    fn temporary(&self) -> Result<Arc<TemporaryDirectory>, StoreError> {
+    fn temporary(&self) -> Result<Arc<ScratchDirectory>, StoreError> {
         let mut slot = self.shared.temporary.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = &*slot {
             return Ok(Arc::clone(directory));
         }
-        let directory = Arc::new(TemporaryDirectory::create(self.root(), self.seam())?);
+        let root = self.root();
+        self.seam().ask(Operation::Create, root).map_err(StoreError::io("create a directory in", root))?;
+        let directory = Arc::new(ScratchDirectory::create(root, UNFINISHED)?);
         *slot = Some(Arc::clone(&directory));
         Ok(directory)
     }
@@ -445,7 +482,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<std::fs::File, StoreError> {
 }
 
 /// What is in a directory; nothing where there is none.
-fn sorted_paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn sorted_paths(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -4,18 +4,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fs_err as fs;
 
-use super::temporary::TemporaryDirectory;
 use super::{BlobStore, Operation, StoreError};
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest, Hasher, Verifier, VerifyError};
+use crate::scratch::ScratchDirectory;
 
 /// A blob that is being written. Dropped without a commit, it leaves nothing.
 pub struct BlobWriter {
     store: BlobStore,
-    _directory: Arc<TemporaryDirectory>,
+    _directory: Arc<ScratchDirectory>,
     file: File,
     path: PathBuf,
     size: u64,
@@ -24,8 +25,8 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    pub(super) fn create(store: BlobStore, directory: Arc<TemporaryDirectory>) -> Result<Self, StoreError> {
-        let path = directory.fresh();
+    pub(super) fn create(store: BlobStore, directory: Arc<ScratchDirectory>) -> Result<Self, StoreError> {
+        let path = store.fresh(&directory);
         let file = store
             .seam()
             .ask(Operation::Create, &path)
@@ -102,7 +103,10 @@ impl BlobWriter {
     fn place(&mut self, digest: &Digest) -> Result<(), StoreError> {
         let target = self.store.path(digest);
         let seam = self.store.seam();
-        seam.ask(Operation::Rename, &target).map_err(StoreError::io("rename to", &target))?;
+        self.go_on()
+            .and_then(|()| seam.ask(Operation::Rename, &target))
+            .map_err(StoreError::io("rename to", &target))?;
+        let is_new = fs::symlink_metadata(&target).is_err();
         match std::fs::rename(&self.path, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let directory = target.parent().unwrap_or(self.store.root());
@@ -114,12 +118,24 @@ impl BlobWriter {
             outcome => outcome.map_err(StoreError::io("rename to", &target))?,
         }
         self.committed = true;
+        if is_new {
+            self.store.added().insert(*digest);
+        }
+        Ok(())
+    }
+
+    /// An error, once the store was given up. Not of the kind that is tried again by itself.
+    fn go_on(&self) -> io::Result<()> {
+        if self.store.shared.given_up.load(Ordering::SeqCst) {
+            return Err(io::Error::other("writing was given up"));
+        }
         Ok(())
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.go_on()?;
         self.store.seam().ask(Operation::Write, &self.path)?;
         let count = self.file.write(bytes)?;
         self.hasher.update(&bytes[..count]);

@@ -11,7 +11,7 @@ use crate::credentials::Credential;
 use crate::error::{Answer, Error, Place, is_passing_status};
 use crate::notice::Notice;
 use crate::redact::ShownUrl;
-use crate::transport::{Host, Payload, Raw, is_link_local_host, plain_http_allowed, same_origin};
+use crate::transport::{Host, Payload, Raw, Tries, is_link_local_host, plain_http_allowed, same_origin};
 
 /// Whether credentials may go to `realm`, which the registry at `base` named (rows R23, R24).
 pub(super) fn check(realm: &str, base: &Url, config: &Config) -> Result<Url, (ShownUrl, &'static str)> {
@@ -61,14 +61,14 @@ impl Client {
             place.url = Some(ShownUrl::new(&key.realm));
             place
         };
-        let mut attempt = 0;
+        let mut tries = Tries::of(self);
         loop {
             let outcome = self.ask_realm(key, &token_place).await;
             let (passing, retry_after, reason) = match &outcome {
                 Ok((answer, _)) => (is_passing_status(answer.status), answer.retry_after, answer.to_string()),
                 Err(error) => (error.is_passing(), None, error.to_string()),
             };
-            if !passing || !self.pause(&host.registry, &mut attempt, retry_after, &reason).await {
+            if !passing || !self.pause(&host.registry, &mut tries, retry_after, &reason).await {
                 let (answer, body) = outcome?;
                 return match answer.status {
                     200 => match Grant::parse(&body) {

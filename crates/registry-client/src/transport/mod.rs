@@ -20,6 +20,7 @@ pub use body::Progress;
 pub(crate) use connect::Connections;
 pub(crate) use host::{Gate, Host, Hosts, is_link_local, is_link_local_host, plain_http_allowed, same_origin};
 pub(crate) use response::{Response, is_lasting};
+pub(crate) use retry::Tries;
 
 use crate::Client;
 use crate::auth::{Authorization, Scopes};
@@ -52,8 +53,8 @@ pub(crate) struct Call<'a> {
     pub(crate) gate: Gate,
     /// Time from the end of the request to the head of the answer.
     pub(crate) wait: Duration,
-    /// Tries that are taken to be used up already: others can be asked instead.
-    pub(crate) spent: u32,
+    /// How often it may be made.
+    pub(crate) tries: Tries,
 }
 
 impl<'a> Call<'a> {
@@ -81,7 +82,7 @@ impl<'a> Call<'a> {
             scopes,
             gate: Gate::Small,
             wait: client.inner.config.timeouts.headers,
-            spent: 0,
+            tries: Tries::of(client),
         }
     }
 
@@ -98,7 +99,7 @@ impl<'a> Call<'a> {
             scopes: Scopes::none(),
             gate: Gate::Small,
             wait: client.inner.config.timeouts.headers,
-            spent: 0,
+            tries: Tries::of(client),
         }
     }
 
@@ -128,14 +129,14 @@ impl Client {
     /// Makes `call` again as long as that may help, and turns statuses that are none of `expected`
     /// into errors.
     pub(crate) async fn request(&self, call: &Call<'_>, expected: &[u16]) -> Result<Response, Error> {
-        let mut attempt = call.spent;
+        let mut tries = call.tries;
         loop {
             let outcome = match self.execute(call).await {
                 Ok(response) if expected.contains(&response.status()) => return Ok(response),
                 Ok(response) => response.into_error().await,
                 Err(error) => error,
             };
-            if !self.again(call.registry, &mut attempt, &outcome).await {
+            if !self.again(call.registry, &mut tries, &outcome).await {
                 return Err(outcome);
             }
         }

@@ -182,6 +182,11 @@ fn causes<'a>(
     std::iter::successors(Some(error), next)
 }
 
+/// No connection came about, so that nothing was asked.
+pub(super) fn is_not_connected(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+}
+
 /// Nobody listens there.
 pub(super) fn is_refused(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     causes(error)

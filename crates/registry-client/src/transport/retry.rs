@@ -12,36 +12,69 @@ use crate::config::Retry;
 use crate::error::Error;
 use crate::notice::Notice;
 use crate::reference::Registry;
+use crate::transport::response::{is_not_connected, is_refused};
+
+/// Tries where others can be asked instead, or where more would hardly help.
+const FEW: u32 = 2;
+/// Tries of a registry that refuses connections and has never answered.
+const REFUSED: u32 = 3;
+
+/// How often one request or transfer has failed, and how often it may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tries {
+    pub(crate) failed: u32,
+    most: u32,
+}
+
+impl Tries {
+    /// As many as the settings allow.
+    pub(crate) fn of(client: &Client) -> Self {
+        Self { failed: 0, most: client.inner.config.retry.attempts }
+    }
+
+    /// One retry, if that many are allowed.
+    pub(crate) fn few(client: &Client) -> Self {
+        Self::of(client).at_most(FEW)
+    }
+
+    fn at_most(self, most: u32) -> Self {
+        Self { most: self.most.min(most), ..self }
+    }
+}
 
 impl Client {
     /// Whether to try again after `error`: waits first, where there have not been enough tries.
-    pub(crate) async fn again(&self, registry: &Registry, attempt: &mut u32, error: &Error) -> bool {
+    pub(crate) async fn again(&self, registry: &Registry, tries: &mut Tries, error: &Error) -> bool {
         if !error.is_passing() {
             return false;
         }
-        // A registry that nobody has reached yet is down, or its name is wrong: one more look, and
-        // the user knows. One that has answered before will come back.
-        if matches!(error, Error::Network { .. }) && !self.host(registry).is_reached() {
-            *attempt = (*attempt).max(self.inner.config.retry.attempts.saturating_sub(2));
+        // A registry to which no connection was ever made is down, or its name is wrong: the user
+        // had better know soon. A refusal comes at once, so that it costs little to look twice for
+        // one that is just starting; silence costs the whole time limit. Whoever answered before,
+        // or took the connection and dropped it, is there and will come back.
+        if let Error::Network { source, .. } = error
+            && is_not_connected(source.as_ref())
+            && !self.host(registry).is_reached()
+        {
+            *tries = tries.at_most(if is_refused(source.as_ref()) { REFUSED } else { FEW });
         }
         let retry_after = error.answer().and_then(|answer| answer.retry_after);
-        self.pause(registry, attempt, retry_after, &crate::error::reason(error)).await
+        self.pause(registry, tries, retry_after, &crate::error::reason(error)).await
     }
 
     /// Waits before the next try; false when there have been enough.
     pub(crate) async fn pause(
         &self,
         registry: &Registry,
-        attempt: &mut u32,
+        tries: &mut Tries,
         retry_after: Option<Duration>,
         reason: &str,
     ) -> bool {
-        let retry = &self.inner.config.retry;
-        *attempt += 1;
-        if *attempt >= retry.attempts {
+        tries.failed += 1;
+        if tries.failed >= tries.most {
             return false;
         }
-        let pause = pause(retry, *attempt, retry_after);
+        let pause = pause(&self.inner.config.retry, tries.failed, retry_after);
         let notice = Notice::Waiting {
             registry: registry.clone(),
             pause,

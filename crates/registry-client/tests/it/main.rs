@@ -18,4 +18,5 @@ mod secrets;
 mod support;
 mod tls;
 mod transfers;
+mod unreachable;
 mod upload_faults;

@@ -1,5 +1,5 @@
-//! The one build attribute of 32-bit ARM that matters here: how floating-point arguments are
-//! passed.
+//! The build attributes of 32-bit ARM that matter here: how floating-point arguments are passed,
+//! and the architecture that a file is compiled for.
 //!
 //! "Addenda to, and Errata in, the ABI for the Arm Architecture", 2.2 and 2.3: a version byte,
 //! then sections (length, vendor name), in each sub-sections (tag, length), in each attributes
@@ -9,22 +9,36 @@ use crate::target::FloatAbi;
 
 const TAG_FILE: u64 = 1;
 const TAG_ABI_VFP_ARGS: u64 = 28;
+const TAG_CPU_ARCH: u64 = 6;
 
 /// What `.ARM.attributes` says; nothing where it does not, or cannot be understood.
-pub(super) fn float_abi(attributes: &[u8], little_endian: bool) -> Option<FloatAbi> {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArmAttributes {
+    /// How floating-point arguments are passed.
+    pub float: Option<FloatAbi>,
+    /// `Tag_CPU_arch`.
+    pub architecture: Option<u8>,
+}
+
+/// Reads the section. Whatever it holds, it ends.
+pub fn read(attributes: &[u8], little_endian: bool) -> ArmAttributes {
+    let mut found = ArmAttributes::default();
+    let _ = sections(attributes, little_endian, &mut found);
+    found
+}
+
+fn sections(attributes: &[u8], little_endian: bool, found: &mut ArmAttributes) -> Option<()> {
     let mut rest = attributes.strip_prefix(b"A")?;
     while !rest.is_empty() {
         let (section, behind) = rest.split_at_checked(length_at(rest, 0, little_endian)?)?;
         rest = behind;
         let Some(body) = section.get(4..).and_then(|section| section.strip_prefix(b"aeabi\0")) else { continue };
-        if let Some(found) = in_public_section(body, little_endian) {
-            return Some(found);
-        }
+        in_public_section(body, little_endian, found)?;
     }
-    None
+    Some(())
 }
 
-fn in_public_section(mut body: &[u8], little_endian: bool) -> Option<FloatAbi> {
+fn in_public_section(mut body: &[u8], little_endian: bool, found: &mut ArmAttributes) -> Option<()> {
     while !body.is_empty() {
         let mut cursor = body;
         let tag = uleb128(&mut cursor)?;
@@ -32,13 +46,13 @@ fn in_public_section(mut body: &[u8], little_endian: bool) -> Option<FloatAbi> {
         let (section, behind) = body.split_at_checked(length_at(body, at, little_endian)?)?;
         body = behind;
         if tag == TAG_FILE {
-            return in_file_section(section.get(at + 4..)?);
+            return in_file_section(section.get(at + 4..)?, found);
         }
     }
-    None
+    Some(())
 }
 
-fn in_file_section(mut attributes: &[u8]) -> Option<FloatAbi> {
+fn in_file_section(mut attributes: &[u8], found: &mut ArmAttributes) -> Option<()> {
     // The default is the base variant, but compilers write it out for what has floating point
     // at all; a file that says nothing proves nothing.
     while !attributes.is_empty() {
@@ -53,18 +67,19 @@ fn in_file_section(mut attributes: &[u8]) -> Option<FloatAbi> {
             4 | 5 => text(&mut attributes)?,
             tag if tag > 32 && tag % 2 == 1 => text(&mut attributes)?,
             TAG_ABI_VFP_ARGS => {
-                return match uleb128(&mut attributes)? {
+                found.float = match uleb128(&mut attributes)? {
                     0 => Some(FloatAbi::Soft),
                     1 => Some(FloatAbi::Hard),
                     _ => None,
                 };
             }
+            TAG_CPU_ARCH => found.architecture = u8::try_from(uleb128(&mut attributes)?).ok(),
             _ => {
                 uleb128(&mut attributes)?;
             }
         }
     }
-    None
+    Some(())
 }
 
 /// A length that counts itself and, with it, at least what stands before it.
@@ -112,6 +127,17 @@ mod tests {
         section.extend_from_slice(b"aeabi\0");
         section.extend_from_slice(&file);
         section
+    }
+
+    fn float_abi(attributes: &[u8], little_endian: bool) -> Option<FloatAbi> {
+        read(attributes, little_endian).float
+    }
+
+    #[test]
+    fn the_architecture_is_found() {
+        assert_eq!(read(&gcc(&[28, 1]), true).architecture, Some(10));
+        assert_eq!(read(&gcc(&[]), true).architecture, Some(10));
+        assert_eq!(read(&gcc(&[28, 1])[..30], true).architecture, None);
     }
 
     #[test]

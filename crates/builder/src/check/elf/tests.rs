@@ -1,4 +1,5 @@
 use super::*;
+use crate::target::{ElfKind, FloatAbi, TargetPlatform};
 
 /// A small ELF file: header, program headers, interpreter, dynamic section, names.
 fn elf(kind: ElfKind, e_type: u16, flags: u32, interpreter: Option<&str>, needed: &[&str]) -> Vec<u8> {
@@ -143,7 +144,12 @@ fn a_real_program_of_this_machine() {
     assert!(facts.interpreter.as_ref().unwrap().contains("ld-linux"));
     assert!(facts.glibc().is_some_and(|version| version > (2, 10)));
     assert!(facts.needed.iter().any(|library| library == "libc.so.6"));
-    assert!(facts.versions.iter().any(|need| need.library == "libc.so.6" && need.version.starts_with("GLIBC_2.")));
+    assert!(
+        facts
+            .versions
+            .iter()
+            .any(|need| need.library == "libc.so.6" && need.versions.iter().any(|it| it.starts_with("GLIBC_2.")))
+    );
 }
 
 #[test]
@@ -184,5 +190,118 @@ fn bent_anywhere_it_ends() {
                 bent[at..at + 8].copy_from_slice(&file[at..at + 8]);
             }
         }
+    }
+}
+
+/// Counts what is asked of a file: hostile ones may ask for much.
+struct Counted<'a> {
+    bytes: &'a [u8],
+    asked: std::cell::Cell<(usize, usize)>,
+}
+
+impl ReadAt for Counted<'_> {
+    fn read_at_most(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let (reads, bytes) = self.asked.get();
+        self.asked.set((reads + 1, bytes + buffer.len()));
+        self.bytes.read_at_most(offset, buffer)
+    }
+}
+
+/// Reads it, within bounds.
+fn bounded(bytes: &[u8]) -> Result<ElfFacts, Malformed> {
+    let counted = Counted { bytes, asked: Default::default() };
+    let result = ElfFacts::read(&counted);
+    let (reads, asked) = counted.asked.get();
+    assert!(reads < 100_000 && asked < (64 << 20) + 4 * bytes.len(), "{reads} reads of {asked} bytes");
+    result
+}
+
+/// This test's program, and the C library that it has loaded.
+fn real_files() -> Vec<Vec<u8>> {
+    let maps = fs_err::read_to_string("/proc/self/maps").unwrap();
+    let libc = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/libc."));
+    let mut files = vec![fs_err::read("/proc/self/exe").unwrap()];
+    files.extend(libc.map(|path| fs_err::read(path).unwrap()));
+    files
+}
+
+/// Every place in a file where one of its parts begins or ends, as its headers say.
+fn boundaries(file: &[u8]) -> Vec<usize> {
+    let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize;
+    let half = |at: usize| usize::from(u16::from_le_bytes(file[at..at + 2].try_into().unwrap()));
+    let (headers, count) = (word(32), half(56));
+    let mut places = vec![0, 4, 16, 20, 24, 32, 40, 48, 52, 54, 56, 58, 60, 62, 64, word(40), file.len()];
+    for number in 0..count {
+        let at = headers + number * 56;
+        places.extend([at, at + 8, at + 32, at + 56, word(at + 8), word(at + 8) + word(at + 32)]);
+    }
+    places.retain(|place| *place <= file.len());
+    places
+}
+
+#[test]
+fn cut_at_every_header_boundary_it_ends() {
+    for file in real_files() {
+        let whole = bounded(&file).unwrap();
+        assert!(!whole.versions.is_empty());
+        for place in boundaries(&file) {
+            for length in [place.saturating_sub(1), place, place + 1] {
+                let _ = bounded(&file[..length.min(file.len())]);
+            }
+        }
+    }
+}
+
+/// Counts, sizes and offsets of program headers and of the dynamic section set to what hurts:
+/// segments that overlap, tables of 4 GiB, lists that lead back to themselves.
+#[test]
+fn absurd_numbers_end() {
+    let absurd = [0, 1, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, u64::MAX - 1, u64::MAX];
+    for mut file in real_files() {
+        let dynamic = File64::dynamic(&file);
+        let headers = 64..64 + 56 * usize::from(file[56]);
+        for at in (16..64).chain(headers).chain(dynamic).step_by(8) {
+            let old: [u8; 8] = file[at..at + 8].try_into().unwrap();
+            for value in absurd {
+                file[at..at + 8].copy_from_slice(&value.to_le_bytes());
+                let _ = bounded(&file);
+            }
+            file[at..at + 8].copy_from_slice(&old);
+        }
+    }
+}
+
+/// Where things are in a little-endian file of 64 bits.
+struct File64;
+
+impl File64 {
+    fn dynamic(file: &[u8]) -> std::ops::Range<usize> {
+        let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize;
+        let headers = word(32);
+        let segment = (0..usize::from(file[56])).map(|number| headers + number * 56).find(|at| file[*at] == 2).unwrap();
+        word(segment + 8)..word(segment + 8) + word(segment + 32)
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    /// Anything anywhere in the parts that are read.
+    #[test]
+    fn any_change_ends(
+        which in 0..8_usize,
+        changes in proptest::collection::vec((0..1_usize << 20, proptest::prelude::any::<u64>(), 1..9_usize), 1..8),
+        cut in proptest::option::of(0..1_usize << 20),
+    ) {
+        thread_local!(static FILES: Vec<Vec<u8>> = real_files());
+        let mut file = FILES.with(|files| files[which % files.len()][..].to_vec());
+        for (at, value, length) in changes {
+            // Half of the changes are where the headers are.
+            let at = if at % 2 == 0 { at % 2048 } else { at % (file.len() - 8) };
+            file[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
+        }
+        let length = cut.map_or(file.len(), |cut| cut.min(file.len()));
+        let _ = bounded(&file[..length]);
+        let held = FileFacts::read(&file[..length.min(256)], length as u64, 0o755, &mut &file[length.min(256)..length]);
+        proptest::prop_assert!(held.is_ok());
     }
 }

@@ -78,8 +78,9 @@ impl ToArchive {
             })
             .collect();
         let (kind, path, index) = (self.kind, self.path.clone(), result.index.clone());
+        let children = Arc::clone(&shared.children);
         blocking(move || {
-            write(kind, &path, &stock, &index, &names).map_err(|source| BuildError::Archive { path, source })
+            write(kind, &path, &stock, &index, &names, &children).map_err(|source| BuildError::Archive { path, source })
         })
         .await?;
         piece.done(String::new());
@@ -94,13 +95,14 @@ fn write(
     stock: &Stock,
     image: &Descriptor,
     names: &[ImageName],
+    children: &Children,
 ) -> Result<(), ArchiveError> {
     let failed = |source| ArchiveError::Io { action: "write", source };
     let parent = directory(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mab-").permissions(std::fs::Permissions::from_mode(0o666));
     let mut file = builder.tempfile_in(parent).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(256 * 1024, file.as_file_mut());
+    let mut out = BufWriter::with_capacity(256 * 1024, Stoppable { file: file.as_file_mut(), children });
     match kind {
         ArchiveKind::Oci => write_oci_archive(&mut out, stock, image, names)?,
         ArchiveKind::Docker => write_docker_archive(&mut out, stock, image, names)?,
@@ -110,6 +112,25 @@ fn write(
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     std::fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+/// A file that takes no more once the build is interrupted.
+struct Stoppable<'a> {
+    file: &'a mut std::fs::File,
+    children: &'a Children,
+}
+
+impl io::Write for Stoppable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.children.interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn directory(path: &Path) -> &Path {

@@ -49,6 +49,11 @@ impl Sink {
         })
     }
 
+    /// The layout, where it is one.
+    pub(super) fn layout(&self) -> Option<&ToLayout> {
+        if let Self::Layout(sink) = self { Some(sink) } else { None }
+    }
+
     /// Takes the blobs of one platform's image.
     pub(super) async fn take(
         &self,
@@ -86,19 +91,4 @@ fn of_base(base: &Base, source: impl Into<BaseError>) -> BuildError {
 
 fn of_layer(image: &Finished, source: LayerError) -> BuildError {
     BuildError::Layer { platform: image.platform, source }
-}
-
-/// Stops between two steps, or in the middle of one, when the user has had enough.
-async fn interruptible<T>(shared: &Shared, work: impl Future<Output = T>) -> Result<T, BuildError> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            () = tokio::time::sleep(Duration::from_millis(50)) => {
-                if shared.interrupted() {
-                    return Err(BuildError::Interrupted);
-                }
-            }
-        }
-    }
 }

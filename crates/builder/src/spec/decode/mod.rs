@@ -134,6 +134,10 @@ pub(super) fn build_file(
         }
     }
     let mut spec = decoder.spec(root, file, &sources, platforms, &bases, overrides)?;
+    spec.all_platforms = chosen(&listed, &Overrides::default()).iter().map(|platform| platform.value).collect();
+    spec.all_platforms.extend(spec.platforms.iter().map(|platform| platform.value));
+    spec.all_platforms.sort();
+    spec.all_platforms.dedup();
     spec.per_platform = per_platform;
     spec.variables = decoder.variables;
     spec.canonical = root.canonical().to_string();
@@ -194,7 +198,7 @@ impl Decoder<'_> {
         let infer = config::infer(fields.get("infer"));
         let created = fields.get("created").and_then(|node| self.created(node));
         let layers = fields.get("layers").map(config::layers).unwrap_or_default();
-        let allow = fields.items("allow").iter().filter_map(|node| self.word(node, "allow")).collect();
+        let allow = fields.items("allow").iter().filter_map(|node| self.check(node)).collect();
         let spec = BuildSpec {
             file: file.to_owned(),
             directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
@@ -204,6 +208,7 @@ impl Decoder<'_> {
             image,
             tags,
             platforms,
+            all_platforms: Vec::new(),
             base: base?,
             env: self.env.iter().map(|name| name.value.clone()).collect(),
             binaries,

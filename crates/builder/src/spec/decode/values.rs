@@ -4,6 +4,8 @@ use registry_client::{Reference, Repository, Tag};
 
 use super::annotations::first_platform;
 use super::{Decoder, scalar};
+use crate::check::CheckId;
+use crate::check::UnknownCheck;
 use crate::spec::model::{GlibcVersion, Id, Owner};
 use crate::spec::nearest::nearest;
 use crate::spec::place::{Place, Placed};
@@ -178,6 +180,18 @@ impl Decoder<'_> {
             return None;
         }
         Some(Placed::at(text.to_string(), node.place))
+    }
+
+    /// The name of a check.
+    pub(super) fn check(&mut self, node: &Node) -> Option<Placed<CheckId>> {
+        let word = self.word(node, "allow")?;
+        match word.value.parse() {
+            Ok(check) => Some(Placed::at(check, node.place)),
+            Err(UnknownCheck { name, nearest }) => {
+                self.problem(Problem::Check { found: name, nearest: nearest.into_iter().collect() }, node.place);
+                None
+            }
+        }
     }
 
     pub(super) fn words(&mut self, nodes: &[Node], what: &str) -> Vec<String> {

@@ -12,6 +12,21 @@ pub struct Owner {
     pub group: Option<Id>,
 }
 
+/// As engines read it: `user[:group]`.
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |id: &Id| match id {
+            Id::Number(number) => number.to_string(),
+            Id::Name(name) => name.clone(),
+        };
+        f.write_str(&self.user.as_ref().map_or("0".to_owned(), text))?;
+        match &self.group {
+            Some(group) => write!(f, ":{}", text(group)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A name or a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Id {

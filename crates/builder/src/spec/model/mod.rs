@@ -15,6 +15,7 @@ use registry_client::{Reference, Repository};
 use super::place::{Placed, Sources};
 use super::template::Template;
 use super::variable::Variable;
+use crate::check::CheckId;
 use crate::target::TargetPlatform;
 
 pub use binary::{BinarySource, BinarySpec, GlibcVersion, GoSpec, Link, RustSpec};
@@ -42,6 +43,9 @@ pub struct BuildSpec {
     pub tags: Vec<Placed<Template>>,
     /// Platforms, sorted as in an index, without doubles, never empty.
     pub platforms: Vec<Placed<TargetPlatform>>,
+    /// The platforms of the whole image, whatever `--platform` makes of it this time: those of
+    /// the file, and those above. Sorted, without doubles.
+    pub all_platforms: Vec<TargetPlatform>,
     /// What the image stands on.
     pub base: BaseSpec,
     /// Variables of the environment that templates may read.
@@ -71,7 +75,7 @@ pub struct BuildSpec {
     /// How layers are cut and compressed.
     pub layers: LayersSpec,
     /// Identifiers of checks whose finding is let through.
-    pub allow: Vec<Placed<String>>,
+    pub allow: Vec<Placed<CheckId>>,
     /// The whole spec for each platform that `per-platform` says something about, with that in
     /// it. Ask with [`BuildSpec::of`].
     pub per_platform: BTreeMap<TargetPlatform, BuildSpec>,

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::wrapper::{self, Bytes, Settings};
+use crate::bundle::CrateSources;
 use crate::event::Event;
 use crate::process::{Command, Environment, Stream};
-use crate::toolchain::artifact::{self, Artifact, LocalPaths, crate_of};
+use crate::toolchain::artifact::{self, Artifact, LocalPaths, Mark, crate_of};
 use crate::toolchain::unit::{CompileUnit, RustUnit};
 use crate::toolchain::{Compiled, ToolContext, error::CompileError, hints};
 
@@ -61,6 +62,7 @@ pub(in crate::toolchain) fn compile(
     fs_err::create_dir_all(&unit.target_directory)?;
     // Cargo tells resolved paths.
     let target_directory = fs_err::canonicalize(&unit.target_directory)?;
+    fetch_first(unit, context)?;
     let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
     for target in &unit.targets {
@@ -94,6 +96,24 @@ pub(in crate::toolchain) fn compile(
     Ok(Compiled { artifacts, packages: told.packages })
 }
 
+/// Where C is compiled, the flags have to name the directories that cargo keeps crates in, which
+/// follow from the registries' addresses: in an empty cargo home they are made first.
+fn fetch_first(unit: &RustUnit, context: &ToolContext<'_>) -> Result<(), CompileError> {
+    let known = context.cargo_home().map(|home| home.join("registry/src"));
+    let is_empty = known.is_none_or(|at| fs_err::read_dir(at).map_or(true, |mut entries| entries.next().is_none()));
+    let vendored = context.vendored.crates.as_ref().is_some_and(|crates| takes(unit, crates));
+    if !is_empty || vendored || context.offline || !super::Uses::of(&unit.workspace).c {
+        return Ok(());
+    }
+    let mut command = Command::new(&unit.toolchain.cargo, &unit.directory, context.compiler_environment()).arg("fetch");
+    for target in &unit.targets {
+        command = command.args(["--target", &target.triple]);
+    }
+    // Where this fails, the build itself says why.
+    context.children.capture(&command.args(context.locked.then_some("--locked")))?;
+    Ok(())
+}
+
 fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<Vec<Artifact>, CompileError> {
     let (cargo_home, home) = (context.cargo_home(), context.env.home());
     let paths = [Some(unit.workspace.as_path()), Some(&unit.target_directory), cargo_home.as_deref(), home.as_deref()];
@@ -107,7 +127,7 @@ fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<
             platform: output.platform,
         })?;
         let path = unit.target_directory.join("staged").join(&output.triple).join(&output.bin.name);
-        for found in artifact::stage(executable, &path, &local)? {
+        for found in artifact::stage(executable, &path, &local, &Mark::of_state(executable)?)? {
             let of = crate_of(&found).map(|name| format!(" (from {name})")).unwrap_or_default();
             context.warn(format!(
                 "{} for {} holds a path of this machine, so it is not the same elsewhere: {found}{of}",
@@ -119,7 +139,8 @@ fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<
     Ok(artifacts)
 }
 
-fn command(unit: &RustUnit, context: &ToolContext<'_>) -> Command {
+/// The command that builds a unit.
+pub(in crate::toolchain) fn command(unit: &RustUnit, context: &ToolContext<'_>) -> Command {
     let settings = &unit.settings;
     let mut command = Command::new(&unit.toolchain.cargo, &unit.directory, environment(unit, context))
         .args(["build", "--message-format=json-render-diagnostics", "--profile", &settings.profile, "--target-dir"])
@@ -146,7 +167,21 @@ fn command(unit: &RustUnit, context: &ToolContext<'_>) -> Command {
         (context.locked, "--locked"),
         (context.offline, "--offline"),
     ];
+    let command = match &context.vendored.crates {
+        Some(crates) if takes(unit, crates) => crates
+            .settings(&unit.sources.iter().cloned().collect())
+            .iter()
+            .fold(command, |command, setting| command.args(["--config", setting.as_str()])),
+        _ => command,
+    };
     command.args(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag))
+}
+
+/// Whether the bundles have all that a unit's workspace takes from outside. Without one crate of
+/// it, cargo would have to do without all others too.
+fn takes(unit: &RustUnit, crates: &CrateSources) -> bool {
+    let locked = crate::bundle::locked_crates(&unit.workspace);
+    locked.is_ok_and(|locked| locked.is_some_and(|(_, locked)| crates.lacks(&locked).is_empty()))
 }
 
 fn environment(unit: &RustUnit, context: &ToolContext<'_>) -> Environment {
@@ -183,7 +218,9 @@ fn environment(unit: &RustUnit, context: &ToolContext<'_>) -> Environment {
 
 fn remaps(unit: &RustUnit, context: &ToolContext<'_>) -> Vec<(PathBuf, String)> {
     let (cargo_home, home) = (context.cargo_home(), context.env.home());
-    super::remaps(&unit.workspace, &unit.target_directory, cargo_home.as_deref(), home.as_deref(), &unit.toolchain)
+    let vendored = context.vendored.crates.as_ref().map(|crates| crates.directory.as_path());
+    let (workspace, target) = (&unit.workspace, &unit.target_directory);
+    super::remaps(workspace, target, cargo_home.as_deref(), home.as_deref(), vendored, &unit.toolchain)
 }
 
 fn wrapper_settings(unit: &RustUnit, remap: Vec<(PathBuf, String)>, context: &ToolContext<'_>) -> Settings {

@@ -64,6 +64,11 @@ impl CargoConfig {
         self.files.iter().map(|file| file.path.as_path())
     }
 
+    /// What stands in them, the nearest last: a map made from it has what wins.
+    pub(in crate::toolchain) fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.files.iter().rev().map(|file| &file.table)
+    }
+
     fn variable(&self, name: &str) -> Option<Chosen> {
         Some(Chosen { program: self.env.get(name)?.to_owned(), origin: format!("${name}") })
     }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::compiler::RustToolchain;
 
+/// What every directory of crates is called, wherever they come from: `NAME-VERSION` is below it.
+pub(super) const CRATES: &str = "/cargo/registry/src";
+
 /// Which path is written as what, in the order in which rustc takes them: the last that fits
 /// wins, so longer paths come later.
 ///
@@ -14,6 +17,7 @@ pub(in crate::toolchain) fn remaps(
     target_directory: &Path,
     cargo_home: Option<&Path>,
     home: Option<&Path>,
+    vendored: Option<&Path>,
     toolchain: &RustToolchain,
 ) -> Vec<(PathBuf, String)> {
     let mut remaps = vec![
@@ -25,6 +29,14 @@ pub(in crate::toolchain) fn remaps(
     }
     if let Some(cargo_home) = cargo_home {
         remaps.push((cargo_home.to_owned(), "/cargo".to_owned()));
+        // The name of a registry's directory follows from its address, which is another one where
+        // the crates come through a mirror.
+        let registries = fs_err::read_dir(cargo_home.join("registry/src")).into_iter().flatten().flatten();
+        remaps.extend(registries.map(|entry| (entry.path(), CRATES.to_owned())));
+    }
+    // A bundle's crates have the names that they have anywhere else.
+    if let Some(vendored) = vendored {
+        remaps.push((vendored.to_owned(), CRATES.to_owned()));
     }
     // Where the component rust-src is installed, rustc names the library's sources there, else
     // under the name on the right.
@@ -64,6 +76,7 @@ mod tests {
             "/h/code/app/target/mab/1".as_ref(),
             Some("/h/.cargo".as_ref()),
             Some("/h".as_ref()),
+            Some("/h/.cache/mab/bundles/crates-0".as_ref()),
             &toolchain,
         );
         let shown: Vec<_> = remaps.iter().map(|(path, name)| format!("{}={name}", path.display())).collect();
@@ -74,6 +87,7 @@ mod tests {
                 "/h/.cargo=/cargo",
                 "/h/code/app=/workspace",
                 "/h/code/app/target/mab/1=/workspace/target",
+                "/h/.cache/mab/bundles/crates-0=/cargo/registry/src",
                 "/h/.rustup/toolchains/x/lib/rustlib/src/rust=/rustc/abc",
             ]
         );
@@ -81,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_home_that_is_the_root_directory_is_no_name() {
-        let remaps = remaps("/w".as_ref(), "/w/t".as_ref(), None, Some("/".as_ref()), &RustToolchain::default());
+        let remaps = remaps("/w".as_ref(), "/w/t".as_ref(), None, Some("/".as_ref()), None, &RustToolchain::default());
         assert_eq!(remaps.len(), 2);
     }
 }

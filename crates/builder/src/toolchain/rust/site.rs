@@ -57,6 +57,11 @@ impl Site {
         self.config.rustc_wrapper().map(|chosen| PathBuf::from(chosen.program))
     }
 
+    /// The sources of crates that the user's configuration defines.
+    pub(in crate::toolchain) fn sources(&self) -> Vec<(String, String)> {
+        crate::offline::users_sources(self.config.tables())
+    }
+
     /// Where the user's flags tie programs to the processor of this machine.
     pub(in crate::toolchain) fn native_cpu(&self, triple: &str) -> Option<String> {
         self.config.native_cpu(triple)

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::flags::CRATES;
+
 /// The variable that carries [`Settings`]. Where it is set and the first argument names a
 /// program, mab is being used as a wrapper.
 pub const VARIABLE: &str = "MAB_RUSTC_WRAPPER_SETTINGS";
@@ -79,20 +81,33 @@ pub enum WrapperError {
 }
 
 /// Becomes the compiler. `arguments` are those of the process without its own name, `settings`
-/// is the value of [`VARIABLE`], `manifest_directory` that of `CARGO_MANIFEST_DIR`. Comes back
-/// only with an error.
-pub fn run(arguments: Vec<OsString>, settings: &OsStr, manifest_directory: Option<&OsStr>) -> WrapperError {
+/// is the value of [`VARIABLE`], `variable` looks up what cargo says about the package. Comes
+/// back only with an error.
+pub fn run(arguments: Vec<OsString>, settings: &OsStr, variable: impl Fn(&str) -> Option<OsString>) -> WrapperError {
     let settings: Settings = match serde_json::from_slice(settings.as_bytes()) {
         Ok(settings) => settings,
         Err(error) => return error.into(),
     };
     let for_target = is_for_target(&arguments);
-    let mut arguments = extend(arguments, &settings, for_target, manifest_directory).into_iter();
+    let package = Package {
+        directory: variable("CARGO_MANIFEST_DIR"),
+        name: variable("CARGO_PKG_NAME"),
+        version: variable("CARGO_PKG_VERSION"),
+    };
+    let mut arguments = extend(arguments, &settings, for_target, &package).into_iter();
     let wrapper = settings.wrapper.map(|wrapper| PathBuf::from(wrapper).into_os_string());
     let Some(program) = wrapper.or_else(|| arguments.next()) else { return WrapperError::NoCompiler };
     // Exec keeps process id, job server and pipes; the compiler has no use for the settings.
     let source = std::process::Command::new(&program).args(arguments).env_remove(VARIABLE).exec();
     WrapperError::Start { program, source }
+}
+
+/// What cargo says about the package that is compiled.
+#[derive(Clone, Debug, Default)]
+struct Package {
+    directory: Option<OsString>,
+    name: Option<OsString>,
+    version: Option<OsString>,
 }
 
 /// Whether cargo compiles for a target that it was given: then, and only then, it says so.
@@ -110,22 +125,26 @@ fn is_for_target(arguments: &[OsString]) -> bool {
 }
 
 /// The arguments with mab's own. Pure.
-fn extend(
-    mut arguments: Vec<OsString>,
-    settings: &Settings,
-    for_target: bool,
-    manifest_directory: Option<&OsStr>,
-) -> Vec<OsString> {
+fn extend(mut arguments: Vec<OsString>, settings: &Settings, for_target: bool, package: &Package) -> Vec<OsString> {
     let mut remaps: Vec<(PathBuf, String)> =
         settings.remap.iter().map(|(path, name)| (PathBuf::from(path.clone()), name.clone())).collect();
     // The name of a registry's directory follows from its address, which is another one where
     // the crates come through a mirror.
     let home = settings.cargo_home.clone().map(PathBuf::from);
-    if let (Some(home), Some(directory)) = (home, manifest_directory)
-        && let Ok(below) = Path::new(directory).strip_prefix(home.join("registry/src"))
-        && let Some(registry) = below.components().next()
-    {
-        remaps.push((home.join("registry/src").join(registry), "/cargo/registry/src".to_owned()));
+    if let (Some(home), Some(directory)) = (home, &package.directory) {
+        let directory = Path::new(directory);
+        if let Ok(below) = directory.strip_prefix(home.join("registry/src"))
+            && let Some(registry) = below.components().next()
+        {
+            remaps.push((home.join("registry/src").join(registry), CRATES.to_owned()));
+        }
+        // Out of a bundle, a crate from a git repository stands beside the others.
+        if directory.starts_with(home.join("git/checkouts"))
+            && let (Some(name), Some(version)) = (&package.name, &package.version)
+        {
+            let name = format!("{CRATES}/{}-{}", name.to_string_lossy(), version.to_string_lossy());
+            remaps.push((directory.to_owned(), name));
+        }
     }
     let remaps = remaps.into_iter().map(|(path, name)| {
         let mut flag = OsString::from("--remap-path-prefix=");
@@ -162,7 +181,12 @@ mod tests {
     fn check(arguments: &[&str], manifest_directory: Option<&str>, expected: &[&str]) {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let for_target = is_for_target(&arguments);
-        let found = extend(arguments, &settings(), for_target, manifest_directory.map(OsStr::new));
+        let package = Package {
+            directory: manifest_directory.map(OsString::from),
+            name: Some("tool".into()),
+            version: Some("1.2.3".into()),
+        };
+        let found = extend(arguments, &settings(), for_target, &package);
         assert_eq!(found, expected);
     }
 
@@ -207,6 +231,20 @@ mod tests {
                 "rustc",
                 "--remap-path-prefix=/w=/workspace",
                 "--remap-path-prefix=/h/.cargo/registry/src/mirror.example-0123456789abcdef=/cargo/registry/src",
+                "-O",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_crate_of_a_git_repository_has_the_name_that_it_has_in_a_bundle() {
+        check(
+            &["rustc", "-O"],
+            Some("/h/.cargo/git/checkouts/tool-0123456789abcdef/a1b2c3d/crates/tool"),
+            &[
+                "rustc",
+                "--remap-path-prefix=/w=/workspace",
+                "--remap-path-prefix=/h/.cargo/git/checkouts/tool-0123456789abcdef/a1b2c3d/crates/tool=/cargo/registry/src/tool-1.2.3",
                 "-O",
             ],
         );

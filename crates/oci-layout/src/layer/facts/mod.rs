@@ -6,7 +6,7 @@
 mod scan;
 mod tree;
 
-pub use scan::{Inspector, NoInspector};
+pub use scan::{Inspector, NoInspector, START, Seen};
 pub use tree::{InsertError, Node, NodeKind, ResolveError, Tree};
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::path::ImagePath;
 
 /// Version of the document. Another one is not read but computed anew.
-pub const FACTS_VERSION: u32 = 1;
+pub const FACTS_VERSION: u32 = 2;
 
 /// What is in a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,13 +25,16 @@ pub const FACTS_VERSION: u32 = 1;
 pub struct LayerFacts {
     /// [`FACTS_VERSION`].
     pub version: u32,
+    /// [`Inspector::version`] of who looked into the files; 0 where nobody did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inspector: u32,
     /// Entries in the tar's order.
     pub entries: Vec<Fact>,
-    /// Content of the few text files that a build reads: users, groups, the system's name, the
-    /// dynamic linker's directories.
+    /// Content of the few text files that a build reads: users, groups, the system's name, where
+    /// names and libraries are looked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<ImagePath, String>,
-    /// What an [`Inspector`] found out about files. Its own version belongs inside.
+    /// What an [`Inspector`] found out about files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inspected: BTreeMap<ImagePath, Value>,
     /// Entries left out because their names are not UTF-8, or mean nothing outside aufs.

@@ -15,23 +15,38 @@ use crate::path::{ImagePath, MAX_COMPONENT, ParsePathError, WHITEOUT_PREFIX};
 /// Largest text file that is kept, in bytes.
 const MAX_TEXT: u64 = 256 * 1024;
 
+/// A regular file that goes by, before its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Where it is.
+    pub path: &'a ImagePath,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Permission and set-id bits.
+    pub mode: u32,
+}
+
 /// Looks into files while a layer goes by, for facts that this crate does not know of.
 pub trait Inspector {
-    /// Whether the file should be read into memory whole, judged by its first bytes (up to 64).
-    fn wants(&mut self, path: &ImagePath, size: u64, start: &[u8]) -> bool;
-    /// What is to be noted about the file.
-    fn inspect(&mut self, path: &ImagePath, bytes: &[u8]) -> Option<Value>;
+    /// Version of what it notes; not 0. Facts with another one are computed anew.
+    fn version(&self) -> u32;
+    /// What is to be noted about the file. `start` is its first bytes, up to [`START`]; the rest
+    /// follows from `rest`, of which as much is read as is of interest.
+    fn inspect(&mut self, file: Seen<'_>, start: &[u8], rest: &mut dyn Read) -> io::Result<Option<Value>>;
 }
+
+/// How many bytes of a file an [`Inspector`] is shown before it decides to read on.
+pub const START: u64 = 256;
 
 /// Looks into nothing.
 pub struct NoInspector;
 
 impl Inspector for NoInspector {
-    fn wants(&mut self, _: &ImagePath, _: u64, _: &[u8]) -> bool {
-        false
+    fn version(&self) -> u32 {
+        0
     }
-    fn inspect(&mut self, _: &ImagePath, _: &[u8]) -> Option<Value> {
-        None
+    fn inspect(&mut self, _: Seen<'_>, _: &[u8], _: &mut dyn Read) -> io::Result<Option<Value>> {
+        Ok(None)
     }
 }
 
@@ -56,6 +71,7 @@ impl LayerFacts {
         let mut reader = TarReader::new(BufReader::with_capacity(256 * 1024, tar), limits);
         let mut facts = Self {
             version: FACTS_VERSION,
+            inspector: inspector.version(),
             entries: Vec::new(),
             texts: Default::default(),
             inspected: Default::default(),
@@ -114,7 +130,8 @@ impl LayerFacts {
             }
         };
         if matches!(kind, FactKind::File { .. }) && !entry.sparse {
-            self.look_into(&place, entry.size, reader, inspector)?;
+            let seen = Seen { path: &place, size: entry.size, mode: entry.mode };
+            self.look_into(seen, reader, inspector)?;
         }
         let (mode, uid, gid) = (entry.mode, entry.uid, entry.gid);
         self.entries.push(Fact { path: place, kind, mode, uid, gid });
@@ -123,28 +140,27 @@ impl LayerFacts {
 
     fn look_into<R: Read>(
         &mut self,
-        path: &ImagePath,
-        size: u64,
+        seen: Seen<'_>,
         reader: &mut TarReader<R>,
         inspector: &mut dyn Inspector,
     ) -> Result<(), ReadError> {
         // The last entry of a name counts.
-        self.texts.remove(path);
-        self.inspected.remove(path);
+        self.texts.remove(seen.path);
+        self.inspected.remove(seen.path);
         let mut content = reader.read_content();
-        if size <= MAX_TEXT && is_text_of_interest(path) {
+        if seen.size <= MAX_TEXT && is_text_of_interest(seen.path) {
             let mut bytes = Vec::new();
             content.read_to_end(&mut bytes).map_err(limit_or_io)?;
-            self.texts.insert(path.clone(), String::from_utf8_lossy(&bytes).into_owned());
+            self.texts.insert(seen.path.clone(), String::from_utf8_lossy(&bytes).into_owned());
             return Ok(());
         }
-        let mut bytes = Vec::new();
-        content.by_ref().take(64).read_to_end(&mut bytes).map_err(limit_or_io)?;
-        if inspector.wants(path, size, &bytes) {
-            content.read_to_end(&mut bytes).map_err(limit_or_io)?;
-            if let Some(found) = inspector.inspect(path, &bytes) {
-                self.inspected.insert(path.clone(), found);
-            }
+        if self.inspector == 0 {
+            return Ok(());
+        }
+        let mut start = Vec::new();
+        content.by_ref().take(START).read_to_end(&mut start).map_err(limit_or_io)?;
+        if let Some(found) = inspector.inspect(seen, &start, &mut content).map_err(limit_or_io)? {
+            self.inspected.insert(seen.path.clone(), found);
         }
         Ok(())
     }
@@ -160,9 +176,17 @@ fn is_text_of_interest(path: &ImagePath) -> bool {
     let directly_in = |directory: &str, suffix: &str| {
         text.strip_prefix(directory).is_some_and(|name| !name.contains('/') && name.ends_with(suffix))
     };
-    matches!(text, "/etc/passwd" | "/etc/group" | "/etc/os-release" | "/usr/lib/os-release" | "/etc/ld.so.conf")
-        || directly_in("/etc/ld.so.conf.d/", ".conf")
-        || directly_in("/etc/ld-musl-", ".path")
+    matches!(
+        text,
+        "/etc/passwd"
+            | "/etc/group"
+            | "/etc/shadow"
+            | "/etc/os-release"
+            | "/usr/lib/os-release"
+            | "/etc/nsswitch.conf"
+            | "/etc/ld.so.conf"
+    ) || directly_in("/etc/ld.so.conf.d/", ".conf")
+        || (text.starts_with("/etc/ld-musl-") && text.ends_with(".path"))
 }
 
 /// What an entry's path means.

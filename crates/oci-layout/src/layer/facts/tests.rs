@@ -159,44 +159,58 @@ fn texts_of_interest_are_kept() {
             ("etc/ld.so.conf.d/a.conf", F, "/opt/lib\n"),
             ("etc/ld.so.conf.d/sub/b.conf", F, "no"),
             ("etc/ld-musl-x86_64.path", F, "/lib\n"),
-            ("etc/shadow", F, "no"),
+            ("etc/shadow", F, "root:*:::::::\n"),
+            ("etc/gshadow", F, "no"),
         ]),
         facts(&[("etc/passwd", F, "other:x:1:1::/:/bin/sh\n")]),
     ];
-    assert_eq!(layers[0].texts.len(), 4);
+    assert_eq!(layers[0].texts.len(), 5);
     let tree = Tree::of(&layers);
     assert!(tree.text(&path("/etc/passwd")).unwrap().starts_with("other"));
     assert_eq!(tree.text(&path("/etc/os-release")), Some("ID=x\n"));
-    assert_eq!(tree.text(&path("/etc/shadow")), None);
+    assert_eq!(tree.text(&path("/etc/shadow")), Some("root:*:::::::\n"));
+    assert_eq!(tree.text(&path("/etc/gshadow")), None);
 }
 
 #[test]
 fn inspectors_see_the_files_they_want() {
     struct Elf;
     impl Inspector for Elf {
-        fn wants(&mut self, _: &ImagePath, _: u64, start: &[u8]) -> bool {
-            start.starts_with(b"\x7fELF")
+        fn version(&self) -> u32 {
+            7
         }
-        fn inspect(&mut self, _: &ImagePath, bytes: &[u8]) -> Option<Value> {
-            Some(bytes.len().into())
+        fn inspect(
+            &mut self,
+            seen: Seen<'_>,
+            start: &[u8],
+            rest: &mut dyn std::io::Read,
+        ) -> std::io::Result<Option<Value>> {
+            if !start.starts_with(b"\x7fELF") {
+                return Ok(None);
+            }
+            let mut bytes = start.to_vec();
+            rest.read_to_end(&mut bytes)?;
+            assert_eq!((bytes.len() as u64, seen.mode), (seen.size, 0o755));
+            Ok(Some(bytes.len().into()))
         }
     }
-    let elf = format!("\x7fELF{}", "x".repeat(100));
+    let elf = format!("\x7fELF{}", "x".repeat(1000));
     let tar = tar(&[("a", F, &elf), ("b", F, "text"), ("c", H, "a")]);
     let (facts, _) = LayerFacts::scan_with(&tar[..], Compression::None, &Limits::default(), &mut Elf).unwrap();
-    assert_eq!(facts.inspected, BTreeMap::from([(path("/a"), Value::from(104))]));
+    assert_eq!(facts.inspector, 7);
+    assert_eq!(facts.inspected, BTreeMap::from([(path("/a"), Value::from(1004))]));
     let tree = Tree::of([&facts]);
-    assert_eq!(tree.get(&path("/c")).unwrap().inspected.as_deref(), Some(&Value::from(104)));
+    assert_eq!(tree.get(&path("/c")).unwrap().inspected.as_deref(), Some(&Value::from(1004)));
 }
 
 #[test]
 fn facts_of_another_version_are_not_read() {
     assert_eq!(LayerFacts::parse(br#"{"version":99,"entries":{"new":"shape"}}"#).unwrap(), None);
-    assert!(LayerFacts::parse(br#"{"version":1,"entries":[{"p":"/../x","t":"f"}]}"#).is_err());
+    assert!(LayerFacts::parse(br#"{"version":2,"entries":[{"p":"/../x","t":"f"}]}"#).is_err());
     let json = crate::json::to_bytes(&facts(&[("a/b", F, "x")])).unwrap();
     assert_eq!(
         String::from_utf8(json).unwrap(),
-        r#"{"version":1,"entries":[{"p":"/a/b","t":"f","s":1,"m":493,"u":1,"g":2}]}"#
+        r#"{"version":2,"entries":[{"p":"/a/b","t":"f","s":1,"m":493,"u":1,"g":2}]}"#
     );
 }
 

@@ -322,6 +322,13 @@ impl Tree {
         Ok(current)
     }
 
+    /// Notes something about the file at exactly `path`, as an inspector would have.
+    pub fn note(&mut self, path: &ImagePath, value: Value) {
+        if let Some(node) = self.nodes.get_mut(path) {
+            node.inspected = Some(Arc::new(value));
+        }
+    }
+
     /// Adds what a later layer has, and returns what it replaces. Missing parents become
     /// directories of root's with mode 0755; no link is followed, so resolve the path before.
     pub fn insert(&mut self, entry: &Entry) -> Result<Option<Node>, InsertError> {

@@ -1,0 +1,81 @@
+//! The files of an image as checks see them: nodes of its tree, with the facts that were noted.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use oci_layout::ImagePath;
+use oci_layout::layer::Tree;
+use oci_layout::layer::facts::{Node, NodeKind};
+
+use super::elf::{ElfFacts, FileFacts};
+
+/// [`FileFacts`] that several hold.
+#[derive(Clone, Debug)]
+pub(super) enum Noted {
+    Elf(Rc<ElfFacts>),
+    Script(Rc<str>),
+    Damaged(Rc<str>),
+}
+
+/// A tree whose facts are read once each.
+pub(super) struct Files<'a> {
+    pub(super) tree: &'a Tree,
+    known: RefCell<HashMap<ImagePath, Option<Noted>>>,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self { tree, known: RefCell::new(HashMap::new()) }
+    }
+
+    /// The regular file that a path leads to, links followed, with its real path. The path is a
+    /// text that may be none.
+    pub(super) fn file(&self, path: &str) -> Option<(ImagePath, &'a Node)> {
+        let real = self.tree.resolve(&normal(path)?, true).ok()?;
+        let node = self.tree.get(&real)?;
+        matches!(node.kind, NodeKind::File { .. }).then_some((real, node))
+    }
+
+    /// What was noted about the file at exactly `path`.
+    pub(super) fn facts(&self, path: &ImagePath) -> Option<Noted> {
+        if let Some(known) = self.known.borrow().get(path) {
+            return known.clone();
+        }
+        let value = self.tree.get(path).and_then(|node| node.inspected.as_deref());
+        let facts = value.and_then(FileFacts::of).map(|facts| match facts {
+            FileFacts::Elf(elf) => Noted::Elf(Rc::from(elf)),
+            FileFacts::Script(line) => Noted::Script(line.into()),
+            FileFacts::Damaged(why) => Noted::Damaged(why.into()),
+        });
+        self.known.borrow_mut().insert(path.clone(), facts.clone());
+        facts
+    }
+
+    /// The same, where it is ELF.
+    pub(super) fn elf(&self, path: &ImagePath) -> Option<Rc<ElfFacts>> {
+        match self.facts(path)? {
+            Noted::Elf(elf) => Some(elf),
+            _ => None,
+        }
+    }
+}
+
+/// An absolute path without `.`, `..` and double slashes; these go by their letters alone, which
+/// differs from what a kernel does only behind links. None for what is not absolute.
+pub(super) fn normal(path: &str) -> Option<ImagePath> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/")).parse().ok()
+}

@@ -1,0 +1,214 @@
+//! Whole builds against a registry in memory, with compilers that do what the test wants.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, build};
+use builder::event::Silent;
+use builder::process::{Children, Environment};
+use builder::spec::{Overrides, parse};
+use oci_layout::Layout;
+use registry_client::{Client, Config};
+use test_registry::TestRegistry;
+
+struct Bench {
+    directory: tempfile::TempDir,
+    registry: TestRegistry,
+}
+
+impl Bench {
+    /// A build file, whose `REGISTRY` is the test's, beside two programs that are finished.
+    fn new(text: &str) -> Self {
+        let (directory, registry) = (tempfile::tempdir().unwrap(), TestRegistry::start());
+        let bench = Self { directory, registry };
+        bench.write("build.yaml", &text.replace("REGISTRY", &bench.registry.host()));
+        for (name, machine) in [("amd64", 62), ("arm64", 183)] {
+            let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+            program.resize(64, 0);
+            program[16..20].copy_from_slice(&[2, 0, machine, 0]);
+            program[20] = 1;
+            program[52] = 64;
+            program.extend(name.repeat(20_000).bytes());
+            std::fs::write(bench.path(name), program).unwrap();
+        }
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn request(&self, outputs: &[Output]) -> BuildRequest {
+        let file = self.path("build.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        let env = [("PATH", path.as_str()), ("HOME", self.directory.path().to_str().unwrap())];
+        BuildRequest {
+            specs: vec![parse(&file, &text, &Overrides::default()).unwrap()],
+            outputs: outputs.to_vec(),
+            cache: Some(self.path("cache")),
+            env: Environment::new(env.map(|(name, value)| (name.into(), value.into()))),
+            jobs: 2,
+            allow: Default::default(),
+            locked: false,
+            locked_compilers: false,
+            offline: false,
+            bundles: Vec::new(),
+            colour: false,
+            rustc_wrapper: PathBuf::from("/nowhere"),
+            source_date_epoch: None,
+        }
+    }
+
+    async fn build(&self, outputs: &[Output]) -> Result<BuildOutcome, BuildError> {
+        let client = Client::new(Config::default()).unwrap();
+        let built = build(self.request(outputs), &client, Arc::new(Children::new()), Arc::new(Silent)).await;
+        built.map(|mut outcomes| outcomes.remove(0))
+    }
+
+    /// Lines of the registry's log that begin so.
+    fn log(&self, start: &str) -> Vec<String> {
+        self.registry.log().into_iter().filter(|line| line.starts_with(start)).collect()
+    }
+
+    /// What the cache holds, without its bookkeeping.
+    fn cached_blobs(&self) -> Vec<PathBuf> {
+        let directory = self.path("cache/blobs/sha256");
+        let entries = std::fs::read_dir(directory).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn executable(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const FINISHED: &str = "version: 1
+image: REGISTRY/app
+base: scratch
+platforms: [linux/amd64, linux/arm64]
+binaries: [{file: '${platform.arch}', to: /app}]
+";
+
+/// The compiler for arm64 waits until a blob of amd64's image has gone out.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_travel_while_another_platform_compiles() {
+    let bench = Bench::new(&FINISHED.replace("{file: '${platform.arch}', to: /app}", "{go: ., to: /app}"));
+    bench.write("main.go", "package main\n");
+    bench.write("go.mod", "module x\n");
+    let script = format!(
+        "#!/bin/sh
+case $1 in build) ;; *) echo main main; exit ;; esac
+while [ \"$1\" != -o ]; do shift; done
+if [ $GOARCH = arm64 ]; then
+    tries=0
+    until [ -e {0}/sent ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+        [ $tries -lt 400 ] || {{ echo nothing was sent >&2; exit 1; }}
+    done
+fi
+cp {0}/$GOARCH $2
+",
+        bench.directory.path().display()
+    );
+    executable(&bench.path("bin/go"), &script);
+    let watched = async {
+        loop {
+            let blobs = bench.log("PUT ");
+            if !blobs.is_empty() {
+                assert!(blobs.iter().all(|line| line.contains("/blobs/")), "{blobs:?}");
+                bench.write("sent", "");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (built, ()) = tokio::join!(bench.build(&[Output::Push]), watched);
+    assert_eq!(built.unwrap().manifests.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unchanged_is_neither_compressed_nor_sent() {
+    let bench = Bench::new(FINISHED);
+    let first = bench.build(&[Output::Push]).await.unwrap();
+    let blobs = bench.cached_blobs();
+    assert_eq!(blobs.len(), 2, "one layer for each platform");
+    // Without the blobs: nobody needs them.
+    for blob in blobs {
+        std::fs::remove_file(blob).unwrap();
+    }
+    bench.registry.clear_log();
+    let text = std::fs::read_to_string(bench.path("build.yaml")).unwrap();
+    bench.write("build.yaml", &format!("{text}tags: [other]\n"));
+    let again = bench.build(&[Output::Push]).await.unwrap();
+    assert_eq!(again.index, first.index);
+    assert_eq!(bench.cached_blobs(), [PathBuf::new(); 0]);
+    let log = bench.registry.log();
+    assert!(log.iter().all(|line| !line.contains("/blobs/")), "{log:#?}");
+    assert_eq!(log.iter().filter(|line| line.starts_with("PUT ")).count(), 1, "the tag: {log:#?}");
+    // Elsewhere the bytes are wanted after all, and are the same.
+    bench.write("build.yaml", &text.replace("/app\nbase", "/elsewhere\nbase"));
+    let elsewhere = bench.build(&[Output::Push, Output::Layout(Some(bench.path("oci")))]).await.unwrap();
+    assert_eq!(elsewhere.manifests, first.manifests);
+    assert_eq!(Layout::open(bench.path("oci")).unwrap().verify(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d06_a_cached_layer_with_wrong_bytes_is_made_again() {
+    let bench = Bench::new(FINISHED);
+    bench.build(&[Output::Push]).await.unwrap();
+    for blob in bench.cached_blobs() {
+        let length = std::fs::metadata(&blob).unwrap().len();
+        std::fs::write(&blob, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    }
+    let outputs = [Output::Layout(Some(bench.path("oci"))), Output::OciArchive(bench.path("all.tar"))];
+    bench.build(&outputs).await.unwrap();
+    assert_eq!(Layout::open(bench.path("oci")).unwrap().verify(), []);
+    assert_eq!(oci_layout::archive::Archive::open(&bench.path("all.tar")).unwrap().verify(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_output_has_the_same_image() {
+    let bench = Bench::new(&FINISHED.replace("linux/amd64, linux/arm64", "linux/arm64"));
+    let outputs = [
+        Output::Push,
+        Output::Layout(Some(bench.path("one"))),
+        Output::Layout(Some(bench.path("two"))),
+        Output::OciArchive(bench.path("all.tar")),
+        Output::DockerArchive(bench.path("docker.tar")),
+    ];
+    let built = bench.build(&outputs).await.unwrap();
+    assert_eq!(built.references.len(), 5);
+    let digest = built.index.digest.to_string();
+    assert!(built.references.iter().all(|reference| reference.ends_with(&digest)), "{:?}", built.references);
+    for name in ["one", "two"] {
+        let layout = Layout::open(bench.path(name)).unwrap();
+        assert_eq!(layout.verify(), []);
+        assert_eq!(layout.index().unwrap().manifests[0].digest, built.index.digest);
+    }
+    for name in ["all.tar", "docker.tar"] {
+        assert_eq!(oci_layout::archive::Archive::open(&bench.path(name)).unwrap().verify(), [], "{name}");
+    }
+    let mode = std::fs::metadata(bench.path("all.tar")).unwrap().permissions().mode();
+    assert_ne!(mode & 0o044, 0, "others may read it as far as the umask lets them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_archive_of_two_platforms_fails_before_anything_is_done() {
+    let bench = Bench::new(FINISHED);
+    let error = bench.build(&[Output::Push, Output::DockerArchive(bench.path("x.tar"))]).await.unwrap_err();
+    assert!(matches!(error.class(), builder::build::ErrorClass::Usage), "{error}");
+    assert!(error.hints()[0].contains("--platform"));
+    assert_eq!(bench.registry.log(), [""; 0]);
+    assert!(!bench.path("x.tar").exists());
+}

@@ -1,0 +1,20 @@
+//! `mab check IMAGE`: what belongs to images.
+
+use builder::transfer::Location;
+use clap::Args;
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckImage {
+    /// An image of a registry, oci:DIR[:TAG|@DIGEST] or oci-archive:FILE, in place of a build file
+    #[arg(
+        value_name = "REF|oci:DIR|oci-archive:FILE",
+        conflicts_with_all = ["files", "tags", "image", "set", "allow_exec", "offline"]
+    )]
+    pub(crate) subject: Option<Location>,
+    /// Of an image: every answer with its evidence, also what fits
+    #[arg(long, requires = "subject")]
+    pub(crate) all: bool,
+    /// Of an image: as JSON
+    #[arg(long, requires = "subject")]
+    pub(crate) json: bool,
+}

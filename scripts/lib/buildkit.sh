@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# BuildKit, to compare configs with: a test-bed part of its own, built from its
+# module (its replace directives forbid `go install`), and a daemon without
+# services of the system. Needs root and runc. To be sourced after go.sh and
+# tests/lib/services.sh.
+
+MAB_BUILDKIT_VERSION=v0.18.2
+
+buildkit_make() {
+    local module
+    # The directory is set: a go.mod above it would be asked otherwise.
+    module=$(cd "$1" && timeout "$MAB_DOWNLOAD_TIMEOUT" go mod download -json "github.com/moby/buildkit@$2" | jq -r .Dir)
+    [[ -d $module ]] || die "the module github.com/moby/buildkit $2 was not to be had"
+    cp -r "$module" "$1/source"
+    chmod -R u+w "$1/source"
+    rm -rf "$1/source/vendor" # the list of it alone: modules are packed without
+    mkdir "$1/bin"
+    (cd "$1/source" && timeout 1800 go build -mod=mod -trimpath -o "$1/bin/" ./cmd/buildkitd ./cmd/buildctl) >&2
+    rm -rf "$1/source"
+}
+buildkit_hash() { part_hash buildkit_make "$MAB_BUILDKIT_VERSION"; }
+
+# Puts buildkitd and buildctl on PATH.
+ensure_buildkit() {
+    if ! part_find buildkit "$(buildkit_hash)" >/dev/null; then
+        ensure_go
+        part_make buildkit "$(buildkit_hash)" \
+            "building BuildKit $MAB_BUILDKIT_VERSION from its module into $MAB_TESTBED/buildkit" \
+            buildkit_make "$MAB_BUILDKIT_VERSION"
+    fi
+    PATH=$(part_find buildkit "$(buildkit_hash)")/bin:$PATH
+}
+
+# start_buildkit DIR: a daemon below DIR; sets BUILDKIT_HOST and BUILDKIT_PID.
+start_buildkit() {
+    local dir=$1
+    mkdir -p "$dir/root"
+    cat >"$dir/buildkitd.toml" <<TOML
+root = "$dir/root"
+[grpc]
+address = ["unix://$dir/buildkitd.sock"]
+[worker.oci]
+enabled = true
+binary = "runc"
+snapshotter = "native"
+networkMode = "host"
+[worker.containerd]
+enabled = false
+TOML
+    buildkitd --config "$dir/buildkitd.toml" --root "$dir/root" --addr "unix://$dir/buildkitd.sock" \
+        >"$dir/buildkitd.log" 2>&1 </dev/null &
+    BUILDKIT_PID=$!
+    export BUILDKIT_HOST=unix://$dir/buildkitd.sock
+    local try
+    for ((try = 0; try < 100; try++)); do
+        buildctl debug workers >/dev/null 2>&1 && return 0
+        kill -0 "$BUILDKIT_PID" 2>/dev/null || break
+        sleep 0.2
+    done
+    cat "$dir/buildkitd.log" >&2
+    die "buildkitd does not start"
+}

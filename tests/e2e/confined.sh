@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# Building and pushing needs no privileges, no namespaces, and no network but the
+# registry: seen with strace, and in a container that has nothing.
+# needs: docker bases rust go strace
+
+# confined ADDRESSES|none COMMAND…: as the user, see tests/lib/confined.
+confined() { as_user "${vars[@]}" "$T/confined" "$@"; }
+vars=()
+
+# fetched: the two-language example in $T/both, its dependencies in $T/deps.
+fetched() {
+    install -m 755 "$MAB_ROOT/tests/lib/confined" "$T/confined"
+    user_copy "$MAB_ROOT/examples/both" "$T/both"
+    sed -i "s|localhost:5000|$MAB_TEST_REGISTRY|" "$T/both/build.debian.yaml"
+    vars=(CARGO_HOME="$T/deps/cargo" GOMODCACHE="$T/deps/go" GOFLAGS=-modcacherw)
+    as_user "${vars[@]}" cargo fetch -q --locked --manifest-path "$T/both/server/Cargo.toml"
+    as_user "${vars[@]}" sh -c "cd '$T/both/query' && go mod download"
+    cd "$T/both"
+}
+
+# Each of these has to be seen, although the system refuses some of them.
+test_a_violation_is_seen() {
+    install -m 755 "$MAB_ROOT/tests/lib/confined" "$T/confined"
+    local mount=165 command
+    [[ $(uname -m) == x86_64 ]] || mount=40
+    run_ok confined none true
+    run_exit 3 confined none sh -c 'exit 3'
+    while read -r call command; do
+        run_exit 97 confined localhost:5000 bash -c "$command"
+        assert_matches "$ERR" "not allowed: [0-9]+ +$call\\("
+    done <<SEEDED
+unshare unshare -n true
+unshare unshare -U true
+setns nsenter --net=/proc/self/ns/net true
+mount perl -e '(\$a, \$b, \$c) = ("none", "/mnt", "tmpfs"); syscall($mount, \$a, \$b, \$c, 0, 0)'
+connect exec 3<>/dev/tcp/127.0.0.1/9
+connect exec 3<>/dev/tcp/::1/9
+connect exec 3<>/dev/udp/127.0.0.1/53
+connect sleep 0.1 & (exec 3<>/dev/tcp/127.0.0.1/5001); wait
+SEEDED
+    run_ok confined "$MAB_TEST_REGISTRY" bash -c "exec 3<>/dev/tcp/127.0.0.1/${MAB_TEST_REGISTRY##*:}"
+}
+
+test_a_build_stays_in_its_place() {
+    fetched
+    local platforms=linux/amd64,linux/s390x layout
+    run_ok confined none mab build --offline --progress plain --platform "$platforms"
+    assert_matches "$OUT" '^oci:oci@sha256:'
+    layout=$OUT
+    run_ok confined "$MAB_TEST_REGISTRY" mab build --offline -f build.debian.yaml --push --platform "$platforms"
+    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/both@sha256:"
+    # And the same in a container that has nothing; its target directory is warm now.
+    container_image
+    cd "$T/both"
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --offline --platform "$platforms" -o oci:again
+    assert_equal "${OUT#oci:again}" "${layout#oci:oci}"
+    assert_contains "$ERR" "building without a cache"
+    run_ok contained "$MAB" build --offline -f build.debian.yaml --push --platform "$platforms" --tag again
+    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/both@sha256:"
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" inspect "$OUT"
+    # Without anything compiled before, without a home.
+    run_ok contained sh -c "rm -rf server/target && '$MAB' build --offline -o oci:cold --platform linux/amd64"
+}
+
+# An image with nothing in it but places to see this system's compilers through.
+container_image() {
+    mkdir -p "$T/root"/{usr,tmp,proc,dev,sys,etc/alternatives}
+    grep -E '^(root|nobody):' /etc/passwd >"$T/root/etc/passwd"
+    echo 'hosts: files' >"$T/root/etc/nsswitch.conf"
+    echo '127.0.0.1 localhost' >"$T/root/etc/hosts"
+    mounts=(-v /usr:/usr:ro -v /etc/alternatives:/etc/alternatives:ro -v "$MAB_RUN/bin:$MAB_RUN/bin:ro" -v "$T:$T")
+    local directory
+    for directory in bin sbin lib lib32 lib64; do
+        if [[ -L /$directory ]]; then
+            ln -s "$(readlink "/$directory")" "$T/root/$directory"
+        elif [[ -d /$directory ]]; then
+            mkdir "$T/root/$directory"
+            mounts+=(-v "/$directory:/$directory:ro")
+        fi
+    done
+    for directory in $(rust_prefix || true) "$(dirname "$(dirname "$(readlink -f "$(command -v go)")")")"; do
+        [[ $directory == /usr/* ]] || mounts+=(-v "$directory:$directory:ro")
+    done
+    tar -C "$T/root" -c . | docker import - confined:empty >/dev/null
+}
+
+# contained [NAME=VALUE]… COMMAND…: in it, with nothing in the environment but what
+# compilers need.
+contained() {
+    docker run --rm --user 65534:65534 --cap-drop ALL --security-opt no-new-privileges --read-only \
+        --tmpfs /tmp --network host "${mounts[@]}" --workdir "$PWD" confined:empty \
+        /usr/bin/env -i PATH="$(user_path)" "${vars[@]}" "$@"
+}

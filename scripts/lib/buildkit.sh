@@ -31,9 +31,9 @@ ensure_buildkit() {
     PATH=$(part_find buildkit "$(buildkit_hash)")/bin:$PATH
 }
 
-# start_buildkit DIR: a daemon below DIR; sets BUILDKIT_HOST and BUILDKIT_PID.
+# start_buildkit: a daemon among this shell's services; sets BUILDKIT_HOST.
 start_buildkit() {
-    local dir=$1
+    local dir=$MAB_SERVICES/buildkit
     mkdir -p "$dir/root"
     cat >"$dir/buildkitd.toml" <<TOML
 root = "$dir/root"
@@ -47,16 +47,7 @@ networkMode = "host"
 [worker.containerd]
 enabled = false
 TOML
-    buildkitd --config "$dir/buildkitd.toml" --root "$dir/root" --addr "unix://$dir/buildkitd.sock" \
-        >"$dir/buildkitd.log" 2>&1 </dev/null &
-    BUILDKIT_PID=$!
     export BUILDKIT_HOST=unix://$dir/buildkitd.sock
-    local try
-    for ((try = 0; try < 100; try++)); do
-        buildctl debug workers >/dev/null 2>&1 && return 0
-        kill -0 "$BUILDKIT_PID" 2>/dev/null || break
-        sleep 0.2
-    done
-    cat "$dir/buildkitd.log" >&2
-    die "buildkitd does not start"
+    service_start buildkit buildkitd --config "$dir/buildkitd.toml"
+    service_wait buildkit 20 buildctl debug workers || die "buildkitd does not start"
 }

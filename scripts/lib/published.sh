@@ -5,7 +5,7 @@
 # NAME LANGUAGE SOURCE VERSION PACKAGE-DIRECTORY BINARY BASE. Rust's are the newest that Rust
 # 1.85 compiles; the lock file is the one that was published.
 MAB_PUBLISHED="
-ripgrep   rust ripgrep    14.1.1 .           rg        static
+ripgrep   rust ripgrep    15.2.0 .           rg        static
 hexyl     rust hexyl      0.14.0 .           hexyl     static
 fd        rust fd-find    10.2.0 .           fd        debian
 dufs      rust dufs       0.43.0 .           dufs      static

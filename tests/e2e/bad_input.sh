@@ -84,13 +84,13 @@ test_everything_that_is_missing_is_in_one_report() {
     printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v "${real}cargo")" >bin/cargo
     chmod 755 bin/rustc bin/cargo
     cd "$T/both"
-    run_exit 3 as_user PATH="$T/bin" "$MAB" build -f build.debian.yaml -o oci:oci
+    run_exit 3 as_user PATH="$T/bin" "$MAB" build -o oci:oci \
+        --set base="$MAB_TEST_REGISTRY/base/debian:bookworm"
     local part
     for part in "linux/arm64" "linux/arm/v7" "linux/ppc64le" "linux/s390x" aarch64-unknown-linux-gnu \
-        armv7-unknown-linux-gnueabihf powerpc64le-unknown-linux-gnu '`go` is not on PATH' https://go.dev/doc/install; do
+        armv7-unknown-linux-gnueabihf powerpc64le-unknown-linux-gnu '`go` is not on PATH' gcc-s390x-linux-gnu; do
         assert_contains "$ERR" "$part"
     done
-    assert_matches "$ERR" 's390x-linux-gnu-gcc|gcc-s390x-linux-gnu'
     assert_lacks "$ERR" "Compiling"
     assert_no_path server/target/mab
     assert_no_path oci/index.json

@@ -7,14 +7,14 @@
 confined() { as_user "${vars[@]}" "$T/confined" "$@"; }
 vars=()
 
-# fetched: the two-language example in $T/both, its dependencies in $T/deps.
+# fetched: examples in $T/both and $T/go, their dependencies in $T/deps.
 fetched() {
     install -m 755 "$MAB_ROOT/tests/lib/confined" "$T/confined"
     user_copy "$MAB_ROOT/examples/both" "$T/both"
-    sed -i "s|localhost:5000|$MAB_TEST_REGISTRY|" "$T/both/build.debian.yaml"
+    user_copy "$MAB_ROOT/examples/go" "$T/go"
     vars=(CARGO_HOME="$T/deps/cargo" GOMODCACHE="$T/deps/go" GOFLAGS=-modcacherw)
     as_user "${vars[@]}" cargo fetch -q --locked --manifest-path "$T/both/server/Cargo.toml"
-    as_user "${vars[@]}" sh -c "cd '$T/both/query' && go mod download"
+    as_user "${vars[@]}" sh -c "cd '$T/both/query' && go mod download && cd '$T/go' && go mod download"
     cd "$T/both"
 }
 
@@ -43,28 +43,58 @@ SEEDED
 
 test_a_build_stays_in_its_place() {
     fetched
-    local platforms=linux/amd64,linux/s390x layout
+    local platforms=linux/amd64,linux/s390x
+    # The second one finds the programs compiled.
     run_ok confined none mab build --offline --progress plain --platform "$platforms"
     assert_matches "$OUT" '^oci:oci@sha256:'
-    layout=$OUT
+    run_ok confined "$MAB_TEST_REGISTRY" mab build --offline --push --image "$MAB_TEST_REGISTRY/confined/both" \
+        --platform "$platforms"
+    # With a base from there.
+    cd "$T/go"
     run_ok confined "$MAB_TEST_REGISTRY" mab build --offline -f build.debian.yaml --push --platform "$platforms"
-    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/both@sha256:"
-    # And the same in a container that has nothing; its target directory is warm now.
+    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/go@sha256:"
+}
+
+# The same in a container that has nothing, without a home that can be written
+# to, and without any.
+test_a_container_without_rights() {
+    fetched
     container_image
-    cd "$T/both"
-    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --offline --platform "$platforms" -o oci:again
-    assert_equal "${OUT#oci:again}" "${layout#oci:oci}"
+    cd "$T/go"
+    local platforms=linux/amd64,linux/s390x layout
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --offline --platform "$platforms"
     assert_contains "$ERR" "building without a cache"
-    run_ok contained "$MAB" build --offline -f build.debian.yaml --push --platform "$platforms" --tag again
-    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/both@sha256:"
+    layout=$OUT
+    run_ok contained "$MAB" build --offline --platform "$platforms" -o oci:again
+    assert_equal "${OUT#oci:again}" "${layout#oci:oci}"
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --offline -f build.debian.yaml --push --platform "$platforms"
     run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" inspect "$OUT"
-    # Without anything compiled before, without a home.
-    run_ok contained sh -c "rm -rf server/target && '$MAB' build --offline -o oci:cold --platform linux/amd64"
+    run_ok contained "$MAB" build --offline -f build.debian.yaml --push --platform "$platforms" --tag again
+    # Rust, with everything that it compiles.
+    cd "$T/both"
+    run_ok contained "$MAB" build --offline --platform linux/amd64
+}
+
+test_files_in_a_container_without_rights() {
+    container_image
+    user_copy "$MAB_ROOT/testdata/bad-build" "$T/files"
+    cd "$T/files"
+    local layout
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build -f good.yaml
+    assert_contains "$ERR" "building without a cache"
+    layout=$OUT
+    run_ok contained "$MAB" build -f good.yaml -o oci:again
+    assert_equal "${OUT#oci:again}" "${layout#oci:oci}"
+    run_ok contained "$MAB" build -f good.yaml --push --image "$MAB_TEST_REGISTRY/confined/files"
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build -f good.yaml --push \
+        --image "$MAB_TEST_REGISTRY/confined/files" --tag again
+    assert_equal "${OUT#*@}" "${layout#*@}"
 }
 
 # An image with nothing in it but places to see this system's compilers through.
 container_image() {
     mkdir -p "$T/root"/{usr,tmp,proc,dev,sys,etc/alternatives}
+    chmod 1777 "$T/root/tmp"
     grep -E '^(root|nobody):' /etc/passwd >"$T/root/etc/passwd"
     echo 'hosts: files' >"$T/root/etc/nsswitch.conf"
     echo '127.0.0.1 localhost' >"$T/root/etc/hosts"

@@ -5,7 +5,7 @@
 # needs: docker bases go rust musl-base crane ko buildah skopeo umoci jq
 # shellcheck disable=SC2154 # T, OUT, ERR and others are the harness's
 
-REGISTRY_BASE=localhost:5000/base/debian:merged
+REGISTRY_BASE=$MAB_TEST_REGISTRY/base/debian:merged
 
 # cc OUTPUT [OPTION…]: a small C program.
 cc() {
@@ -18,7 +18,7 @@ cc() {
 # spec [LINE…]: a build file for a file `app`, for amd64 on Debian unless a line says so.
 spec() {
     {
-        printf 'version: 1\nimage: localhost:5000/gate/%s\n' "$(basename "$T" | tr 'A-Z.' 'a-z-')"
+        printf 'version: 1\nimage: %s/gate/%s\n' "$MAB_TEST_REGISTRY" "$(basename "$T" | tr 'A-Z.' 'a-z-')"
         [[ "$*" == *platforms:* ]] || printf 'platforms: [linux/amd64]\n'
         [[ "$*" == *base:* ]] || printf 'base: %s\n' "$REGISTRY_BASE"
         [[ "$*" == *binaries:* ]] || printf 'binaries:\n  - {file: app, to: /usr/bin/app}\n'
@@ -67,7 +67,7 @@ root_of() {
 
 # old_base: Debian whose libc.so.6 calls itself older: the versions after 2.33 have other names.
 old_base() {
-    local base=localhost:5000/base/debian:older
+    local base=$MAB_TEST_REGISTRY/base/debian:older
     mkdir -p old/usr/lib/x86_64-linux-gnu
     tar -xzf "$(bases_dir)/merged/amd64.tar.gz" -C old ./usr/lib/x86_64-linux-gnu/libc.so.6
     sed -i 's/GLIBC_2\.3[4-6]/GLIBC_1.99/g' old/usr/lib/x86_64-linux-gnu/libc.so.6
@@ -78,7 +78,7 @@ old_base() {
 
 # musl_base: a base with musl alone.
 musl_base() {
-    MUSL_BASE=localhost:5000/base/musl:one
+    MUSL_BASE=$MAB_TEST_REGISTRY/base/musl:one
     tar -C "$(musl_base_dir)/root" --owner=0 --group=0 -cf musl.tar .
     crane append --insecure --oci-empty-base -f musl.tar -t "$MUSL_BASE" >/dev/null 2>&1
     crane mutate --insecure "$MUSL_BASE" --set-platform linux/amd64 -t "$MUSL_BASE" >/dev/null 2>&1
@@ -110,7 +110,7 @@ test_program() {
     spec
     refused program "/usr/bin/app for linux/amd64 is a damaged ELF file"
     forced program
-    fails_to_start 'exec format error|input/output error|Segmentation|started' || true
+    fails_to_start '.*' # the kernel kills it without a word
     printf 'no program\n' >app
     refused program "is not a Linux program (ELF) but something else"
     forced program,entrypoint
@@ -127,7 +127,7 @@ test_float_abi() {
     spec "platforms: [linux/arm/v7]" "files:" "  - {from: libtwice.so, to: /usr/lib/libtwice.so}"
     refused float-abi "is a soft-float program with libraries (gnueabi), but a hard-float one"
     forced float-abi,interpreter
-    fails_to_start 'no such file or directory' linux/arm/v7
+    fails_to_start '[Nn]o such file or directory' linux/arm/v7
 }
 
 test_isa_level() {
@@ -149,7 +149,7 @@ test_isa_level() {
     forced isa-level
     root_of linux/amd64
     run qemu-x86_64-static -cpu qemu64 root/rootfs/usr/bin/app
-    assert_contains "$ERR$OUT" "only run on processors with"
+    assert_contains "$ERR$OUT" "can only be run on AMD64 processors with v3"
     # Debian's armhf is ARMv7, which the first Raspberry Pi is not.
     printf 'int main(void) { return 0; }\n' >main.c
     arm-linux-gnueabihf-gcc -static -o app main.c
@@ -207,7 +207,7 @@ test_symbol_version() {
     cc app
     spec "base: $OLD_BASE"
     refused symbol-version "error: /usr/bin/app for linux/amd64 needs GLIBC_2.34, but its base has glibc 2.33" \
-        "base: $OLD_BASE@sha256:" "take a newer base (debian:bookworm has 2.36)" "linux-gnu.2.33" "link it statically"
+        "base: $OLD_BASE@sha256:" "take a newer base (debian:bookworm has 2.36)" "-gnu.2.33" "link it statically"
     forced symbol-version
     fails_to_start "version .GLIBC_2.34. not found"
     # The same with what cgo makes, compiled by mab.
@@ -305,7 +305,7 @@ test_hidden_file() {
 }
 
 test_base_platform() {
-    local base=localhost:5000/base/wrong:one
+    local base=$MAB_TEST_REGISTRY/base/wrong:one
     crane append --insecure --oci-empty-base -f "$(bases_dir)/merged/amd64.tar.gz" -t "$base" >/dev/null 2>&1
     crane mutate --insecure "$base" --set-platform linux/s390x --cmd /bin/sh -t "$base" >/dev/null 2>&1
     printf 'package main\nfunc main() { println("started") }\n' >main.go
@@ -368,7 +368,7 @@ count() {
 test_no_false_alarm() {
     local kind
     for kind in plain merged; do
-        run_ok as_user mab check "localhost:5000/base/debian:$kind" --json
+        run_ok as_user mab check "$MAB_TEST_REGISTRY/base/debian:$kind" --json
         printf '%s' "$OUT" >checked.json
         count checked.json
         # Its package's library debconf is left out of this base.
@@ -387,9 +387,11 @@ test_the_examples_pass() {
     user_copy "$MAB_ROOT/examples/both" "$T/both"
     cd "$T/both"
     local file
+    local base=
     for file in build.yaml build.debian.yaml; do
+        [[ $file == build.yaml ]] || base=$REGISTRY_BASE
         rm -rf oci
-        run_ok as_user mab build -f "$file" --progress plain
+        run_ok as_user mab build -f "$file" --progress plain ${base:+--set "base=$base"}
         assert_lacks "$ERR" warning:
         run_ok as_user mab check oci:oci --json
         printf '%s' "$OUT" >"$T/checked.json"
@@ -422,11 +424,11 @@ test_images_of_buildah() {
 test_images_of_ko() {
     user_copy "$MAB_ROOT/examples/go" "$T/go"
     cd "$T/go"
-    run_ok as_user KO_DOCKER_REPO=localhost:5000/gate/ko KO_DEFAULTBASEIMAGE="$REGISTRY_BASE" \
+    run_ok as_user KO_DOCKER_REPO=$MAB_TEST_REGISTRY/gate/ko KO_DEFAULTBASEIMAGE="$REGISTRY_BASE" \
         ko build --bare --platform=linux/amd64,linux/arm64 --sbom=none .
     run_ok as_user mab check "$OUT"
-    local wrong=localhost:5000/gate/ko:wrong
-    crane mutate --insecure "localhost:5000/gate/ko@$(crane digest --insecure --platform linux/amd64 localhost:5000/gate/ko:latest)" \
+    local wrong=$MAB_TEST_REGISTRY/gate/ko:wrong
+    crane mutate --insecure "$MAB_TEST_REGISTRY/gate/ko@$(crane digest --insecure --platform linux/amd64 $MAB_TEST_REGISTRY/gate/ko:latest)" \
         --set-platform linux/arm64 -t "$wrong" >/dev/null
     run_exit 4 as_user mab check "$wrong"
     assert_contains "$ERR" "for linux/arm64 is a 64-bit little-endian x86-64 program"
@@ -445,9 +447,9 @@ test_images_of_docker() {
     run as_user mab inspect "$REGISTRY_BASE"
     if [[ $(docker image inspect -f '{{.Architecture}}' gate:wrong) != arm64 ]]; then
         # Docker 20.10 without BuildKit takes the daemon's own for `scratch`.
-        docker push -q "$(docker tag gate:wrong localhost:5000/gate/docker:one && echo localhost:5000/gate/docker:one)" >/dev/null
-        crane mutate --insecure localhost:5000/gate/docker:one --set-platform linux/arm64 -t localhost:5000/gate/docker:wrong >/dev/null
-        run_exit 4 as_user mab check localhost:5000/gate/docker:wrong
+        docker push -q "$(docker tag gate:wrong $MAB_TEST_REGISTRY/gate/docker:one && echo $MAB_TEST_REGISTRY/gate/docker:one)" >/dev/null
+        crane mutate --insecure $MAB_TEST_REGISTRY/gate/docker:one --set-platform linux/arm64 -t $MAB_TEST_REGISTRY/gate/docker:wrong >/dev/null
+        run_exit 4 as_user mab check $MAB_TEST_REGISTRY/gate/docker:wrong
     else
         run_exit 4 as_user mab check docker-archive:wrong.tar
     fi

@@ -13,7 +13,7 @@ air_home() {
 }
 closed() {
     unshare --net -- setpriv --reuid="$AIR_USER" --regid="$AIR_USER" --clear-groups \
-        env -i HOME="$AIR_HOME" LANG=C.UTF-8 TZ=Asia/Tokyo PATH="$(user_path)" "$@"
+        env -i HOME="$AIR_HOME" LANG=C.UTF-8 TZ=Asia/Tokyo PATH="$(user_path)" bash -c 'umask 027; exec "$@"' - "$@"
 }
 
 # checkout NAME FROM: sources as a tarball of them has them, without anything built.
@@ -42,7 +42,6 @@ test_the_round_trip_is_the_connected_build() {
     air_home
     run closed bash -c "exec 3<>/dev/tcp/127.0.0.1/5000"
     [[ $STATUS -ne 0 ]] || fail "the namespace is open"
-    umask 027
     for example in rust go both; do
         checkout "air/$example.d/deeper/app" "connected/$example"
         rm -rf "air/$example.d/deeper/app/server/target" "air/$example.d/deeper/app/target"
@@ -67,7 +66,7 @@ test_the_round_trip_is_the_connected_build() {
     done
     # Carried out, pushed, and run.
     for example in rust go both; do
-        run_ok mab push "$AIR_HOME/$example.tar" "localhost:5000/carried/$example" --progress quiet
+        run_ok env HOME="$AIR_HOME" mab push "$AIR_HOME/$example.tar" "localhost:5000/carried/$example" --progress quiet
         pushed=$(<"$example.digest")
         assert_equal "$(crane digest "localhost:5000/carried/$example:latest")" "$pushed"
     done
@@ -103,7 +102,7 @@ test_full_disks_leave_what_was_there() {
 # The operator's page, as it stands: its connected commands with a network, the
 # others in a closed namespace (those that push have the registry alone).
 test_the_page_on_air_gaps_is_true() {
-    local number=0 side script
+    local number=0 side script gapped_home=
     user_copy "$MAB_ROOT/examples/go" "$T/connected"
     sed -i "s|localhost:5000/base/debian:bookworm|localhost:5000/page/debian:stable|" connected/build.debian.yaml
     mv connected/build.debian.yaml connected/build.yaml
@@ -128,8 +127,13 @@ test_the_page_on_air_gaps_is_true() {
         else
             # Across the gap: the sources and the bundles.
             run_ok as_user bash -c "tar -C connected -cf - . | tar -C gapped -xf -"
+            # A home of its own, with nothing in it when the first of these begins.
+            if [[ -z ${gapped_home:-} ]]; then
+                fresh_home
+                gapped_home=$TEST_HOME
+            fi
             cd gapped
-            if grep -qE -- '--push|mab push' "$script"; then
+            if grep -qE -- '--push|mab push' "../$script"; then
                 run_ok as_user bash -euo pipefail "../$script"
             else
                 run_ok unshare --net -- setpriv --reuid=65534 --regid=65534 --clear-groups \

@@ -10,8 +10,8 @@ with_zig() { as_user PATH="$(zig_prefix)/bin:$(user_path)" "$@"; }
 
 # build_file PLATFORMS BASE SOURCE
 build_file() {
-    printf 'version: 1\nimage: localhost:5000/toolchains/app\nplatforms: [%s]\nbase: %s\nbinaries:\n  - %s\n    to: /usr/bin/app\n' \
-        "$1" "$2" "$3"
+    printf 'version: 1\nimage: %s/toolchains/app\nplatforms: [%s]\nbase: %s\nbinaries:\n  - %s\n    to: /usr/bin/app\n' \
+        "$MAB_TEST_REGISTRY" "$1" "$2" "$3"
 }
 
 # says REFERENCE PROGRAM PLATFORM…: each image prints what is expected.
@@ -27,7 +27,7 @@ says() {
 test_sqlite_in_a_crate_with_the_cross_gcc() {
     matrix_copy sqlite "$T/app"
     cd "$T/app"
-    build_file "linux/arm64, linux/s390x" localhost:5000/base/debian:merged 'rust: .' >build.yaml
+    build_file "linux/arm64, linux/s390x" "$MAB_TEST_REGISTRY/base/debian:merged" 'rust: .' >build.yaml
     run_ok as_user mab build --push --progress quiet
     assert_lacks "$ERR" warning
     says "$OUT" sqlite linux/arm64 linux/s390x
@@ -40,7 +40,7 @@ max_glibc() { readelf -W -V "$1" | grep -o 'GLIBC_2\.[0-9]*' | sort -Vu | tail -
 test_a_glibc_floor_is_met_by_the_binary_itself() {
     matrix_copy zlib "$T/app"
     cd "$T/app"
-    build_file "linux/amd64, linux/arm64, linux/arm/v7" localhost:5000/base/debian:merged 'rust: {path: ., glibc: "2.28"}' >build.yaml
+    build_file "linux/amd64, linux/arm64, linux/arm/v7" "$MAB_TEST_REGISTRY/base/debian:merged" 'rust: {path: ., glibc: "2.28"}' >build.yaml
     run_ok with_zig mab build --push --progress plain --verbose
     assert_contains "$ERR" "is linked by zig"
     says "$OUT" zlib linux/amd64 linux/arm64 linux/arm/v7
@@ -60,7 +60,7 @@ test_c_in_a_go_program() {
     printf 'package main\n\n// #include <string.h>\n// static unsigned long length(const char *text) { return strlen(text); }\nimport "C"\n\nimport "fmt"\n\nfunc main() { fmt.Println("length", C.length(C.CString("abc"))) }\n' >app/main.go
     chown -R 65534:65534 app
     cd app
-    build_file "linux/arm64, linux/s390x" localhost:5000/base/debian:merged 'go: .' >build.yaml
+    build_file "linux/arm64, linux/s390x" "$MAB_TEST_REGISTRY/base/debian:merged" 'go: .' >build.yaml
     run_ok as_user mab build --push --progress quiet
     assert_equal "$(docker_run "$OUT" linux/s390x)" "length 3"
     matrix_tools "$T/no-cc" NO-CC

@@ -212,30 +212,32 @@ fn is_fetched(own: &LockedCrate, env: &Environment) -> bool {
         || below(home.join("registry/src")).iter().any(|registry| registry.join(&name).is_dir())
 }
 
-/// The modules that go names when it may not fetch them: `PATH@vVERSION` in a complaint, `go:
-/// downloading PATH vVERSION` before it; else the package.
+/// The modules that go may not fetch: `PATH@vVERSION` in a complaint, or the one of a package in a
+/// complaint, which `go: downloading PATH vVERSION` names (as it does those that are there); else
+/// the package.
 fn modules_in(said: &str) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = named_modules(said).into_iter().map(|name| format!("module {name}")).collect();
-    for line in said.lines() {
-        if let Some((path, version)) = line.strip_prefix("go: downloading ").and_then(|it| it.trim().split_once(' ')) {
-            found.insert(format!("module {path}@{version}"));
-        }
-    }
+    let announced: Vec<(&str, &str)> =
+        said.lines().filter_map(|line| line.strip_prefix("go: downloading ")?.trim().split_once(' ')).collect();
     let refused = |line: &&str| line.contains("module lookup disabled by GOPROXY") || line.contains("reading file://");
-    for package in said.lines().filter(refused).filter_map(|line| line.split_once(": ")).map(|(package, _)| package) {
-        let of = |module: &String| {
-            let path = module.trim_start_matches("module ").split('@').next().unwrap_or_default();
-            package == path || package.starts_with(&format!("{path}/"))
-        };
-        if package.contains('.') && !package.contains(['@', ' ']) && !found.iter().any(of) {
-            found.insert(format!("package {package}"));
+    let mut found = BTreeSet::new();
+    for line in said.lines().filter(refused) {
+        let named = named_modules(line);
+        let package = line.split_once(": ").map(|(package, _)| package).unwrap_or_default();
+        if !named.is_empty() {
+            found.extend(named.into_iter().map(|name| format!("module {name}")));
+        } else if package.contains('.') && !package.contains(['@', ' ']) {
+            let of = |path: &str| package == path || package.starts_with(&format!("{path}/"));
+            found.insert(match announced.iter().find(|(path, _)| of(path)) {
+                Some((path, version)) => format!("module {path}@{version}"),
+                None => format!("package {package}"),
+            });
         }
     }
     found
 }
 
-fn named_modules(said: &str) -> BTreeSet<String> {
-    let words = said.split_whitespace().map(|word| word.trim_matches([':', ',', '(', ')', ';', '"']));
+fn named_modules(line: &str) -> BTreeSet<String> {
+    let words = line.split_whitespace().map(|word| word.trim_matches([':', ',', '(', ')', ';', '"']));
     let named = words.filter(|word| {
         word.split_once('@').is_some_and(|(path, version)| {
             path.contains('.') && version.len() > 1 && version.starts_with('v') && !word.contains("://")
@@ -268,6 +270,8 @@ mod tests {
         let said =
             "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\ngo: downloading golang.org/x/sys v0.30.0";
         assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["module golang.org/x/sys@v0.30.0"]);
+        let said = "go: downloading golang.org/x/sys v0.30.0\ngo: downloading github.com/spf13/pflag v1.0.10";
+        assert!(modules_in(said).is_empty(), "what was found is announced too");
         let said = "golang.org/x/sys/unix: module lookup disabled by GOPROXY=off\nexample.com/x: undefined: y";
         assert_eq!(modules_in(said).into_iter().collect::<Vec<_>>(), ["package golang.org/x/sys/unix"]);
     }

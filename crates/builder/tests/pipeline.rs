@@ -152,7 +152,7 @@ async fn what_is_unchanged_is_neither_compressed_nor_sent() {
     bench.write("build.yaml", &format!("{text}tags: [other]\n"));
     let again = bench.build(&[Output::Push]).await.unwrap();
     assert_eq!(again.index, first.index);
-    assert_eq!(bench.cached_blobs(), [PathBuf::new(); 0]);
+    assert!(bench.cached_blobs().is_empty());
     let log = bench.registry.log();
     assert!(log.iter().all(|line| !line.contains("/blobs/")), "{log:#?}");
     assert_eq!(log.iter().filter(|line| line.starts_with("PUT ")).count(), 1, "the tag: {log:#?}");

@@ -241,7 +241,94 @@ fn unpack_module(bundles: &Bundles, own: &ModuleEntry, directory: &Path) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use oci_layout::Layout;
+    use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, Pool, write_layer};
+
     use super::*;
+    use crate::base::Source;
+    use crate::bundle::{Contents, write};
+
+    /// A bundle with one crate, whose files are in `layer`.
+    async fn bundle(directory: &Path, layer: &[u8]) -> Bundles {
+        let layout = Layout::create_or_open(directory.join("staging")).unwrap();
+        let blob = layout.store().put_document(oci_layout::media_type::OCI_LAYER_GZIP, layer).unwrap();
+        let mut contents = Contents::new();
+        contents.crates.push(CrateEntry {
+            name: "tool".into(),
+            version: "1.0.0".into(),
+            source: "registry+https://github.com/rust-lang/crates.io-index".into(),
+            checksum: None,
+            blob: blob.clone(),
+        });
+        let origins = [(blob.digest, Arc::new(Source::Layout(layout)))].into();
+        let path = directory.join("bundle.tar");
+        assert!(write::tar(&path, &contents, &origins).await.is_ok());
+        Bundles::open(&[path]).unwrap()
+    }
+
+    fn layer(entries: &[Entry]) -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = oci_layout::BlobStore::new(directory.path());
+        let written = write_layer(entries, &LayerOptions::default(), &Pool::new(1).unwrap(), &store).unwrap();
+        store.read(&written.descriptor, u64::MAX).unwrap()
+    }
+
+    fn file(path: &str) -> Entry {
+        Entry::new(path.parse().unwrap(), EntryKind::File(Content::Bytes(b"x".as_slice().into())), 0o755)
+    }
+
+    /// A gzip with one stored block.
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap();
+        let crc = !bytes.iter().fold(!0_u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        });
+        let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1];
+        out.extend(length.to_le_bytes());
+        out.extend((!length).to_le_bytes());
+        out.extend(bytes);
+        out.extend(crc.to_le_bytes());
+        out.extend(u32::from(length).to_le_bytes());
+        out
+    }
+
+    /// A tar with one empty file.
+    fn tar(name: &str) -> Vec<u8> {
+        let mut header = [0_u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000644");
+        header[124..135].copy_from_slice(b"00000000000");
+        header[148..156].copy_from_slice(b"        ");
+        header[156] = b'0';
+        header[257..263].copy_from_slice(b"ustar\0");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        [&header[..], &[0; 1024]].concat()
+    }
+
+    #[tokio::test]
+    async fn crates_are_unpacked_once_and_stay_inside_their_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        let good = bundle(directory.path(), &layer(&[file("/Cargo.toml"), file("/src/main.rs")])).await;
+        let vendored = Vendored::prepare(&good, &root).unwrap().crates.unwrap();
+        assert!(vendored.directory.join("tool-1.0.0/src/main.rs").is_file());
+        assert_eq!(Vendored::prepare(&good, &root).unwrap().crates.unwrap(), vendored);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
+        for name in ["../evil", "/evil", "a/../../evil", "./a"] {
+            let root = directory.path().join("bad");
+            let bad = bundle(directory.path(), &gzip(&tar(name))).await;
+            let error = Vendored::prepare(&bad, &root).unwrap_err();
+            assert!(matches!(error, BundleError::Content { .. }), "{name}: {error}");
+            assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "{name}");
+        }
+        assert!(!directory.path().join("evil").exists() && !Path::new("/evil").exists());
+        let link = Entry::new("/link".parse().unwrap(), EntryKind::Symlink { target: "/etc".into() }, 0o777);
+        let bad = bundle(directory.path(), &layer(&[link, file("/x")])).await;
+        assert!(matches!(Vendored::prepare(&bad, &root.join("link")), Err(BundleError::Content { .. })));
+    }
 
     #[test]
     fn the_users_own_names_of_sources_are_kept() {

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(text(&again), bytes);
         // A blob with other bytes, as a power cut may leave it, is not taken for it.
         std::fs::write(elsewhere.store.path(&again.written.descriptor.digest), vec![0; bytes.len()]).unwrap();
-        assert_eq!(text(&elsewhere.make(plan.clone()).unwrap()), bytes);
+        assert_eq!(text(&maker(directory.path(), "two").make(plan.clone()).unwrap()), bytes);
         // What changed after it was looked at is another layer.
         let last = maker(directory.path(), "three").make(plan).unwrap();
         std::fs::write(directory.path().join("file"), "changed").unwrap();

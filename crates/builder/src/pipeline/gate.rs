@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oci_layout::ImagePath;
 use oci_layout::document::ContainerConfig;
-use oci_layout::layer::facts::START;
+use oci_layout::layer::facts::{MAX_TEXT, START, is_text_of_interest};
 use oci_layout::layer::{Content, Entry, EntryKind};
 
 use super::Shared;
@@ -108,9 +108,15 @@ fn origin(binary: &BinarySpec) -> Origin {
 
 /// Notes in the tree what the new files are, as far as they can be started or loaded.
 fn note_facts(draft: &mut Draft) -> Result<(), BuildError> {
-    let mut found = Vec::new();
+    let (mut found, mut texts) = (Vec::new(), Vec::new());
     for entry in draft.entries() {
         let EntryKind::File(bytes) = &entry.kind else { continue };
+        if let Content::File { path, size } = bytes
+            && *size <= MAX_TEXT
+            && is_text_of_interest(&entry.path)
+        {
+            texts.push((entry.path.clone(), String::from_utf8_lossy(&fs_err::read(path)?).into_owned()));
+        }
         if !is_of_interest(entry) {
             continue;
         }
@@ -132,6 +138,9 @@ fn note_facts(draft: &mut Draft) -> Result<(), BuildError> {
     }
     for (path, value) in found {
         draft.tree.note(&path, value);
+    }
+    for (path, text) in texts {
+        draft.tree.note_text(&path, &text);
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &Index) -> u8 {
             transfer(&arguments.talk, async |client, reporter| Ok(vec![create(arguments, &client, &reporter).await?]))
         }
         IndexCommand::Annotate(arguments) => transfer(&arguments.talk, async |client, reporter| {
-            let Annotate { platform, digest, annotations, set_platform, .. } = &**arguments;
+            let Annotate { platform, digest, annotations, set_platform, .. } = arguments.as_ref();
             let platform = platform.clone().map(Pick::Platform);
             let pick = platform.or_else(|| digest.map(Pick::Digest));
             let value = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());

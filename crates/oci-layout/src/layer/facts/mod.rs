@@ -6,7 +6,7 @@
 mod scan;
 mod tree;
 
-pub use scan::{Inspector, NoInspector, START, Seen};
+pub use scan::{Inspector, MAX_TEXT, NoInspector, START, Seen, is_text_of_interest};
 pub use tree::{InsertError, Node, NodeKind, ResolveError, Tree};
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use crate::media_type::Compression;
 use crate::path::{ImagePath, MAX_COMPONENT, ParsePathError, WHITEOUT_PREFIX};
 
 /// Largest text file that is kept, in bytes.
-const MAX_TEXT: u64 = 256 * 1024;
+pub const MAX_TEXT: u64 = 256 * 1024;
 
 /// A regular file that goes by, before its content.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +170,8 @@ fn limit_or_io(error: io::Error) -> ReadError {
     error.downcast::<ReadError>().unwrap_or_else(ReadError::Io)
 }
 
-/// Files whose content a build reads.
-fn is_text_of_interest(path: &ImagePath) -> bool {
+/// Files whose content a build reads, up to [`MAX_TEXT`] bytes of each.
+pub fn is_text_of_interest(path: &ImagePath) -> bool {
     let text = path.as_str();
     let directly_in = |directory: &str, suffix: &str| {
         text.strip_prefix(directory).is_some_and(|name| !name.contains('/') && name.ends_with(suffix))

@@ -329,6 +329,13 @@ impl Tree {
         }
     }
 
+    /// Keeps the text of the file at exactly `path`, as facts would have.
+    pub fn note_text(&mut self, path: &ImagePath, text: &str) {
+        if let Some(node) = self.nodes.get_mut(path) {
+            node.text = Some(Arc::from(text));
+        }
+    }
+
     /// Adds what a later layer has, and returns what it replaces. Missing parents become
     /// directories of root's with mode 0755; no link is followed, so resolve the path before.
     pub fn insert(&mut self, entry: &Entry) -> Result<Option<Node>, InsertError> {

@@ -42,13 +42,8 @@ pub(super) async fn find(tree: &Tree, shown: &str, reporter: &dyn Reporter) -> R
         for (subject, source) in subjects {
             let key = Arc::as_ptr(&source).addr();
             let all = match local.entry(key) {
-<<<<<<< HEAD
-                Entry::Occupied(read) => read.into_mut(),
-                Entry::Vacant(unread) => unread.insert(source.listed_referrers()?),
-=======
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => unknown.insert(source.listed_referrers()?),
->>>>>>> main
             };
             let listed = all.get(&subject).cloned().unwrap_or_default();
             lists.push(list(source, subject, listed));

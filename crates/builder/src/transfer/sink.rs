@@ -222,17 +222,10 @@ async fn to_registry(
     let mut stored = 0;
     for referrer in referrers {
         let known = match listed.entry(referrer.subject) {
-<<<<<<< HEAD
-            Entry::Occupied(asked) => asked.into_mut(),
-            Entry::Vacant(unasked) => {
-                let known = client.referrers(repository, &referrer.subject, None).await?;
-                unasked.insert(known.into_iter().map(|entry| entry.digest).collect())
-=======
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
                 let list = client.referrers(repository, &referrer.subject, None).await?;
                 unknown.insert(list.into_iter().map(|entry| entry.digest).collect())
->>>>>>> main
             }
         };
         if known.contains(&referrer.descriptor.digest) {

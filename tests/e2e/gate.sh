@@ -91,7 +91,8 @@ musl_cc() {
     lib=$sdk/usr/lib/x86_64-linux-musl
     printf '#include <stdio.h>\nint main(void) { puts("started"); return 0; }\n' >main.c
     gcc -O1 -o "$1" main.c -nostdinc -isystem "$sdk/usr/include/x86_64-linux-musl" -nostdlib -no-pie \
-        "$lib/crt1.o" "$lib/crti.o" -L"$lib" -lc "$lib/crtn.o" -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
+        "$lib/crt1.o" "$lib/crti.o" \
+        -L"$(musl_base_dir)/root/lib/x86_64-linux-musl" -l:libc.so "$lib/crtn.o" -Wl,-dynamic-linker,/lib/ld-musl-x86_64.so.1
 }
 
 test_machine() {

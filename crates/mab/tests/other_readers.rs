@@ -166,7 +166,7 @@ fn a_pushed_index_is_pulled_by_oci_client_and_parsed_by_oci_spec() {
             "version: 1\nimage: {host}/team/image\ntags: [v1, latest]\nplatforms: [{}]\nbase: {host}/base/small:one\n\
              directories: [{{path: /data, owner: \"7:8\", mode: \"0750\"}}]\nfiles: [{{from: x, to: /srv/x, mode: \"0755\"}}]\n\
              config: {{user: \"7:8\", entrypoint: [/srv/x], env: {{A: b}}, workdir: /data, expose: [80/tcp]}}\n\
-             labels: {{one: two}}\nannotations: {{org.opencontainers.image.title: three}}\n",
+             allow: [entrypoint]\nlabels: {{one: two}}\nannotations: {{org.opencontainers.image.title: three}}\n",
             PLATFORMS.join(", ")
         ),
     );

@@ -547,6 +547,10 @@ async fn assemble(
         let around = assembly.around(platform);
         let any_user = allow.contains(&CheckId::User);
         let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;
+        // Said here it has its place in the build file.
+        if !allow.contains(&CheckId::Entrypoint) {
+            check_entrypoint(spec, &config, &draft.tree, platform).map_err(|problem| fault(problem.into()))?;
+        }
         let base = assembly.bases.of(&assembly.spec, platform);
         let built = gate::Built { spec, platform, base, draft: &mut draft, config: &config };
         gate::check(&shared, built, &allow)?;

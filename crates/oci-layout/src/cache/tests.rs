@@ -198,7 +198,10 @@ fn a_layer_is_written_once_and_its_files_are_read_only_when_they_may_have_change
     assert_eq!(origin, Origin::Written);
     // Just written: not to be trusted yet, so they are read; and then no more.
     std::thread::sleep(Duration::from_millis(30));
-    assert_eq!(layer(), (first.clone(), Origin::SameContent));
+    let (again, origin) = layer();
+    // On a busy machine they may have been old enough when they were first looked at.
+    assert!(matches!(origin, Origin::SameContent | Origin::Unchanged), "{origin:?}");
+    assert_eq!(again, first);
     assert_eq!(layer(), (first.clone(), Origin::Unchanged));
     // Same size, and even the same time of modification.
     let modified = std::fs::metadata(&files[1]).unwrap().modified().unwrap();

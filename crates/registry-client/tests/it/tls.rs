@@ -110,7 +110,7 @@ async fn a_registry_that_is_not_there_is_a_network_error() {
     let client = Client::new(config).unwrap();
     let error = push(&client, &repo, &blob_bytes(1, 10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
-    assert_eq!(notices.lock().unwrap().len(), 1, "one more look, no more");
+    assert_eq!(notices.lock().unwrap().len(), 2, "three tries, no more");
     assert!(text(&error).to_lowercase().contains("refused"), "{}", text(&error));
 }
 

@@ -26,7 +26,7 @@ damage() { mab verify "oci:$1" --json | jq -c '[.findings[] | select(.problem !=
 test_d01_a_full_disk() {
     some_build one
     mkdir small
-    mount -t tmpfs -o size=6m tmpfs small
+    mount -t tmpfs -o size=4m tmpfs small
     # The layout: an image that fits, then one that does not.
     printf 'version: 1\nbase: scratch\nfiles: [{from: word, to: /word}]\n' >one/data/build.yaml
     run_ok mab build -f one/data/build.yaml -o oci:small/oci --progress quiet

@@ -196,7 +196,11 @@ pub(crate) fn check_entrypoint(
     let place = spec.config.entrypoint.as_ref().and_then(|words| words.first()).and_then(|word| word.place);
     let fail = |why: &str| {
         let message = format!("{program}, which {platform} is to start, {why}");
-        Box::new(Diagnostic::error("entrypoint", message, place).hint("name a program that the image has"))
+        Box::new(
+            Diagnostic::error("entrypoint", message, place)
+                .hint("name a program that the image has")
+                .hint("`--allow entrypoint` lets it through"),
+        )
     };
     let Ok(path) = program.parse::<ImagePath>() else { return Err(fail("is no path of an image")) };
     let node = tree.resolve(&path, true).ok().and_then(|path| tree.get(&path));

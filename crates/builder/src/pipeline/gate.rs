@@ -60,7 +60,8 @@ pub(super) fn prebuilt(
         }
         _ => "name a finished Linux program, add other files under `files`, or build it again",
     };
-    Some(Diagnostic::error(check.name(), message, place).hint(hint))
+    let allow = format!("`--allow {}` lets it through", check.name());
+    Some(Diagnostic::error(check.name(), message, place).hint(hint).hint(allow))
 }
 
 /// Runs all checks over an image; warnings are told, errors end the build.

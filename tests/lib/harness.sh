@@ -207,7 +207,7 @@ need_mab() {
 # run_e2e FILE [TEST]
 run_e2e() {
     local file=$1 only=${2:-} part word words
-    part=e2e/$(basename "$file" .sh)
+    part=$(basename "$(dirname "$file")")/$(basename "$file" .sh)
     words=$(e2e_needs "$file")
     [[ " $words " == *" no-mab "* ]] || words="mab $words"
     [[ " $words " != *" root "* && " $words " != *" docker "* ]] || words="root $words"

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Format, Kind, ROOT, Section, TableKeys};
+use crate::check::CheckId;
 use crate::spec::decode::SIGNALS;
 use crate::spec::model::Capabilities;
 use crate::spec::variable::VARIABLES;
@@ -141,7 +142,8 @@ fn text(format: Format) -> Value {
         Format::Signal => plain(&signal_pattern()),
         Format::Glob => plain(r"^(?!/)(?!(?:.*/)?\.\.?(?:/|$))."),
         Format::GlibcVersion => plain(r"^[0-9]+\.[0-9]+$"),
-        Format::Word | Format::Check => plain(r"^[^\s,-][^\s,]*$"),
+        Format::Word => plain(r"^[^\s,-][^\s,]*$"),
+        Format::Check => json!({ "enum": CheckId::ALL.iter().map(|check| check.name()).collect::<Vec<_>>() }),
         Format::EnvName => plain("^[A-Za-z_][A-Za-z0-9_]*$"),
         Format::Duration => plain("^(?:[0-9]+(?:h|m|s|ms|us|ns))+$"),
         Format::Capability => {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/toolchain-matrix and tests/e2e/toolchains.sh do for one cell. To
+# What scripts/toolchain-matrix and tests/e2e-full/toolchains.sh do for one cell. To
 # be sourced after all.sh, services.sh and bench.sh.
 
 MAB_MATRIX_STATE=${MAB_MATRIX_STATE:-$MAB_TESTBED/matrix.tsv}

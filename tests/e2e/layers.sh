@@ -79,6 +79,7 @@ platforms: [linux/amd64, linux/arm64]
 files:
   - {from: hello, to: /hello, mode: "0755"}
 config: {cmd: [/hello]}
+allow: [entrypoint] # nobody starts it
 YAML
 }
 

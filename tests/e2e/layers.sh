@@ -122,8 +122,8 @@ test_archives_are_accepted() {
 test_verify_finds_damage_everywhere() {
     small_image
     run_ok mab build -o oci-archive:all.tar -o oci:layout --progress quiet
-    skopeo copy -q --all --dest-tls-verify=false oci-archive:all.tar:v1 docker://localhost:5000/archives/damaged:v1
-    run_ok mab verify localhost:5000/archives/damaged:v1 --json
+    skopeo copy -q --all --dest-tls-verify=false oci-archive:all.tar:v1 "docker://$MAB_TEST_REGISTRY/archives/damaged:v1"
+    run_ok mab verify "$MAB_TEST_REGISTRY/archives/damaged:v1" --json
     assert_equal "$(jq -c .findings <<<"$OUT")" "[]"
     local layer hex
     layer=$(jq -r '.layers[0].digest' layout/blobs/sha256/"$(skopeo inspect --raw oci:layout:v1 |
@@ -142,7 +142,7 @@ PYTHON
     run_exit 4 mab verify oci-archive:all.tar
     assert_contains "$OUT" "not $layer"
     printf x >>"$MAB_TEST_REGISTRY_FILES/docker/registry/v2/blobs/sha256/${hex:0:2}/$hex/data"
-    run_exit 4 mab verify localhost:5000/archives/damaged:v1
+    run_exit 4 mab verify "$MAB_TEST_REGISTRY/archives/damaged:v1"
     assert_contains "$OUT" "(linux/amd64) › layer 1: "
     run_exit 5 mab verify localhost:1/archives/none:v1
     run_exit 8 mab verify oci:nowhere

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use oci_layout::Digest;
+use oci_layout::digest::{Algorithm, Hasher};
 use serde::{Deserialize, Serialize};
 
 use crate::target::TargetPlatform;
@@ -15,8 +17,7 @@ pub struct Artifact {
     pub binary: usize,
     /// What it is for.
     pub platform: TargetPlatform,
-    /// Where it was put aside. The next build with the same settings replaces it, so a file that
-    /// is open stays what it is.
+    /// Where it was put aside: under a name of its content, which no other build replaces.
     pub path: PathBuf,
 }
 
@@ -71,56 +72,92 @@ fn build_id(start: &[u8]) -> Option<&str> {
     None
 }
 
-/// What is known of a staged program.
+/// A program that was put aside.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Aside {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Paths of this machine in it.
+    pub(super) found: Vec<String>,
+}
+
+/// What is known of a program that was put aside.
 #[derive(Serialize, Deserialize)]
-struct Staged {
+struct Note {
     mark: String,
+    digest: String,
     size: u64,
     needles: String,
     found: Vec<String>,
 }
 
+/// How long a program stays that no build has asked for: longer than any build takes.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Copies a program to where no compiler overwrites it, and searches it on the way. Nothing
-/// happens where the copy is one of the same program.
+/// happens where there is such a copy of the same program. One caller at a time for a `name` in
+/// `directory`.
 ///
-/// An old copy is replaced in one step. The copy is not the compiler's file under another name:
-/// linkers and strip may write into theirs.
-pub(super) fn stage(
-    source: &Path,
-    destination: &Path,
+/// The copy's directory is named by its content: another build that makes another program of this
+/// name does not take it away from one that is still to be read. It is not the compiler's file
+/// under another name, because linkers and strip may write into theirs.
+pub(super) fn put_aside(
+    program: &Path,
+    directory: &Path,
+    name: &str,
     search: &LocalPaths,
     mark: &Mark,
-) -> std::io::Result<Vec<String>> {
-    let directory = destination.parent().unwrap_or(Path::new("/"));
-    let mut note = destination.as_os_str().to_owned();
-    note.push(".mark");
-    let note = Path::new(&note);
+) -> std::io::Result<Aside> {
+    let note = directory.join(format!("{name}.mark"));
     let needles = Digest::of(search.needles.join(&0).as_slice()).hex();
+    let at = |digest: &str| directory.join(digest).join(name);
     if let Some(mark) = &mark.0
-        && let Some(staged) = fs_err::read(note).ok().and_then(|text| serde_json::from_slice::<Staged>(&text).ok())
-        && (&staged.mark, &staged.needles) == (mark, &needles)
-        && fs_err::metadata(destination).is_ok_and(|metadata| metadata.is_file() && metadata.len() == staged.size)
+        && let Some(known) = fs_err::read(&note).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok())
+        && (&known.mark, &known.needles) == (mark, &needles)
+        && known.digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && fs_err::metadata(at(&known.digest)).is_ok_and(|found| found.is_file() && found.len() == known.size)
     {
-        return Ok(staged.found);
+        let path = at(&known.digest);
+        // It is wanted still.
+        let _ = path.parent().map(std::fs::File::open).transpose()?.map(|it| it.set_modified(SystemTime::now()));
+        return Ok(Aside { path, found: known.found });
     }
-    let _ = fs_err::remove_file(note);
-    let mut source = fs_err::File::open(source)?;
+    let mut program = fs_err::File::open(program)?;
     fs_err::create_dir_all(directory)?;
     // Readable for the user alone until it is an image's content with a mode of its own.
     let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-    let mut size = 0;
-    let found = search.search(&mut source, |piece| {
+    let (mut size, mut hasher) = (0, Hasher::new(Algorithm::Sha256));
+    let found = search.search(&mut program, |piece| {
         size += piece.len() as u64;
+        hasher.update(piece);
         temporary.write_all(piece)
     })?;
-    temporary.persist(destination).map_err(|error| error.error)?;
+    let digest = hasher.finish().short();
+    let path = at(&digest);
+    fs_err::create_dir_all(directory.join(&digest))?;
+    temporary.persist(&path).map_err(|error| error.error)?;
     if let Some(mark) = &mark.0 {
-        let staged = Staged { mark: mark.clone(), size, needles, found: found.clone() };
+        let known = Note { mark: mark.clone(), digest: digest.clone(), size, needles, found: found.clone() };
         let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-        temporary.write_all(&serde_json::to_vec(&staged).unwrap_or_default())?;
+        temporary.write_all(&serde_json::to_vec(&known).unwrap_or_default())?;
         temporary.persist(note).map_err(|error| error.error)?;
     }
-    Ok(found)
+    remove_older(directory, name, &digest);
+    Ok(Aside { path, found })
+}
+
+/// Removes copies that no build has asked for in a long time. What cannot be removed stays.
+fn remove_older(directory: &Path, name: &str, digest: &str) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_old = |at: SystemTime| at.elapsed().is_ok_and(|age| age > KEPT);
+        if entry.file_name() != digest
+            && entry.path().join(name).is_file()
+            && entry.metadata().and_then(|entry| entry.modified()).is_ok_and(is_old)
+        {
+            let _ = std::fs::remove_file(entry.path().join(name));
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// Paths of this machine that a program should not hold.
@@ -264,30 +301,36 @@ mod tests {
     }
 
     #[test]
-    fn a_staged_file_is_replaced_in_one_step() {
+    fn c02_another_program_does_not_take_the_first_away() {
         let directory = tempfile::tempdir().unwrap();
-        let (source, destination) = (directory.path().join("a"), directory.path().join("deep/b"));
-        let put = || stage(&source, &destination, &LocalPaths::default(), &Mark(None)).unwrap();
-        fs_err::write(&source, "one").unwrap();
-        put();
-        let old = fs_err::File::open(&destination).unwrap();
-        fs_err::write(&source, "two!").unwrap();
-        put();
-        assert_eq!(fs_err::read_to_string(&destination).unwrap(), "two!");
-        assert_eq!(std::io::read_to_string(old).unwrap(), "one");
+        let (program, aside) = (directory.path().join("a"), directory.path().join("deep"));
+        let put = |content: &str| {
+            fs_err::write(&program, content).unwrap();
+            put_aside(&program, &aside, "b", &LocalPaths::default(), &Mark(None)).unwrap().path
+        };
+        let read = |path: &Path| fs_err::read_to_string(path).unwrap();
+        let (first, second) = (put("one"), put("two!"));
+        assert_eq!((read(&first).as_str(), read(&second).as_str()), ("one", "two!"));
+        assert_eq!(put("one"), first);
+        // What nobody has asked for in days goes with the next one.
+        let old = SystemTime::now() - 3 * KEPT;
+        std::fs::File::open(second.parent().unwrap()).unwrap().set_modified(old).unwrap();
+        let third = put("three");
+        assert!(first.exists() && third.exists() && !second.exists());
+        assert_eq!(fs_err::read_dir(&aside).unwrap().count(), 2, "no temporary files");
     }
 
     #[test]
     fn a_program_with_the_same_mark_is_left_alone_and_its_findings_are_told_again() {
         use std::os::unix::fs::MetadataExt as _;
         let directory = tempfile::tempdir().unwrap();
-        let (source, destination) = (directory.path().join("a"), directory.path().join("b"));
+        let program = directory.path().join("a");
         let local = LocalPaths::new([Path::new("/home/ann")]);
         let put = |mark: &str, local: &LocalPaths| {
-            let found = stage(&source, &destination, local, &Mark(Some(mark.to_owned()))).unwrap();
-            (found, fs_err::metadata(&destination).unwrap().ino())
+            let aside = put_aside(&program, directory.path(), "b", local, &Mark(Some(mark.to_owned()))).unwrap();
+            (aside.found, fs_err::metadata(&aside.path).unwrap().ino(), aside.path)
         };
-        fs_err::write(&source, "/home/ann/x.rs").unwrap();
+        fs_err::write(&program, "/home/ann/x.rs").unwrap();
         let first = put("1", &local);
         assert_eq!(first.0, ["/home/ann/x.rs"]);
         assert_eq!(put("1", &local), first);
@@ -295,9 +338,9 @@ mod tests {
         let second = put("1", &LocalPaths::default());
         assert_eq!(second.0, [""; 0]);
         assert_ne!(put("2", &local).1, second.1);
-        fs_err::write(&destination, "cut").unwrap();
-        put("2", &local);
-        assert_eq!(fs_err::read_to_string(&destination).unwrap(), "/home/ann/x.rs");
+        fs_err::write(&first.2, "cut").unwrap();
+        assert_eq!(put("2", &local).2, first.2);
+        assert_eq!(fs_err::read_to_string(&first.2).unwrap(), "/home/ann/x.rs");
     }
 
     #[test]

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use oci_layout::Digest;
 
-use super::artifact::{self, Artifact, LocalPaths, Mark};
+use super::artifact::{Artifact, LocalPaths, Mark, put_aside};
 use super::error::{CompileError, ProgramError, SurveyError};
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, GoProgram, Linkage, Program};
+use super::turn::Turn;
 use super::unit::GoUnit;
 use super::{Compiled, ToolContext, c_compiler, cgo, hints};
 use crate::event::Event;
@@ -202,9 +203,8 @@ pub fn version(unit: &GoUnit, context: &ToolContext<'_>) -> Result<String, Proce
 
 /// Runs go.
 pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
-    if let Some(directory) = unit.output.parent() {
-        fs_err::create_dir_all(directory)?;
-    }
+    let place = unit.output.parent().unwrap_or(context.work_dir);
+    let _turn = Turn::take(place, context)?;
     let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
     let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
@@ -215,18 +215,18 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
     let home = context.env.home();
     let module = unit.directory.ancestors().find(|directory| directory.join("go.mod").exists());
     let paths = [Some(unit.directory.as_path()), module, Some(context.work_dir), home.as_deref()];
-    let staged = unit.output.with_file_name("staged").join(unit.output.file_name().unwrap_or_default());
     let local = LocalPaths::new(paths.into_iter().flatten());
-    let found = artifact::stage(&unit.output, &staged, &local, &Mark::of_go(&unit.output)?)?;
+    let name = unit.output.file_name().unwrap_or_default().to_string_lossy();
+    let aside = put_aside(&unit.output, &place.join("staged"), &name, &local, &Mark::of_go(&unit.output)?)?;
     let mut artifacts = Vec::new();
     for (binary, name) in &unit.binaries {
-        for path in &found {
+        for path in &aside.found {
             context.warn(format!(
                 "{name} for {} holds a path of this machine, so it is not the same elsewhere: {path}",
                 unit.platform
             ));
         }
-        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: staged.clone() });
+        artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: aside.path.clone() });
     }
     Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new() })
 }

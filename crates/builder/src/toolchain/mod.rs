@@ -19,6 +19,7 @@ mod rust;
 mod script;
 mod survey;
 mod system;
+mod turn;
 mod unit;
 mod zig;
 

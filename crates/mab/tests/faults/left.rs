@@ -85,3 +85,20 @@ fn d04_a_build_that_is_killed_leaves_the_old_layout_and_the_next_one_cleans_up()
         place.assert_nothing_unfinished();
     }
 }
+
+#[test]
+fn c02_two_builds_in_one_checkout_both_succeed() {
+    let place = Place::new();
+    // A compiler that may not run twice at a time in one place, and makes other bytes each time.
+    let alone = "mkdir busy 2>/dev/null || { echo 'two at a time' >&2; exit 1; }\nsleep 0.3";
+    place.go("linux/amd64", &format!("{alone}\n{}\necho $$ >>\"$out\"\nrmdir busy", copy_program()));
+    let builds = ["oci:one", "oci:two"].map(|output| place.start(&["build", "-o", output]));
+    for build in builds {
+        let ended = build.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    }
+    for name in ["one", "two"] {
+        assert_eq!(Layout::open(place.path(name)).unwrap().verify(), []);
+    }
+    place.assert_nothing_unfinished();
+}

@@ -10,6 +10,7 @@ use crate::bundle::CrateSources;
 use crate::event::Event;
 use crate::process::{Command, Environment, Stream};
 use crate::toolchain::artifact::{self, Artifact, LocalPaths, Mark, crate_of};
+use crate::toolchain::turn::Turn;
 use crate::toolchain::unit::{CompileUnit, RustUnit};
 use crate::toolchain::{Compiled, ToolContext, error::CompileError, hints};
 
@@ -59,7 +60,7 @@ pub(in crate::toolchain) fn compile(
     id: u64,
     context: &ToolContext<'_>,
 ) -> Result<Compiled, CompileError> {
-    fs_err::create_dir_all(&unit.target_directory)?;
+    let _turn = Turn::take(&unit.target_directory, context)?;
     // Cargo tells resolved paths.
     let target_directory = fs_err::canonicalize(&unit.target_directory)?;
     fetch_first(unit, context)?;
@@ -126,15 +127,17 @@ fn put_aside(unit: &RustUnit, told: &Told, context: &ToolContext<'_>) -> Result<
             program: output.bin.name.clone(),
             platform: output.platform,
         })?;
-        let path = unit.target_directory.join("staged").join(&output.triple).join(&output.bin.name);
-        for found in artifact::stage(executable, &path, &local, &Mark::of_state(executable)?)? {
+        let directory = unit.target_directory.join("staged").join(&output.triple);
+        let mark = Mark::of_state(executable)?;
+        let aside = artifact::put_aside(executable, &directory, &output.bin.name, &local, &mark)?;
+        for found in aside.found {
             let of = crate_of(&found).map(|name| format!(" (from {name})")).unwrap_or_default();
             context.warn(format!(
                 "{} for {} holds a path of this machine, so it is not the same elsewhere: {found}{of}",
                 output.name, output.platform
             ));
         }
-        artifacts.push(Artifact { binary: output.binary, platform: output.platform, path });
+        artifacts.push(Artifact { binary: output.binary, platform: output.platform, path: aside.path });
     }
     Ok(artifacts)
 }

@@ -72,7 +72,7 @@ test_oci_client_and_oci_spec_read_them() {
         references+=("$EXAMPLE_PUSHED")
     done
     cd "$MAB_ROOT"
-    run_ok env MAB_READ="${references[*]}" cargo test --locked -p mab --test other_readers -- --ignored --nocapture
+    run_ok cargo run -q --locked -p mab --example read_images -- "${references[@]}"
     for name in "${references[@]}"; do assert_contains "$OUT" "$name: read"; done
 }
 

@@ -127,7 +127,7 @@ ensure_host_rust() {
         have dpkg && apt_stanza "$MAB_SUITE-security" >/dev/null \
             || die "mab needs cargo $MAB_RUST_MINIMUM or newer on PATH" "With rustup: rustup update stable"
         part_make host-rust "$(rust_host_hash)" \
-            "unpacking Rust $MAB_HOST_RUST (packages of $MAB_SUITE-security, about 100 MB to download) into $MAB_TESTBED/host-rust, because no cargo $MAB_RUST_MINIMUM is on PATH" \
+            "unpacking Rust $MAB_HOST_RUST (packages of $MAB_SUITE-security, about 100 MB to download) into $MAB_TESTBED/host-rust, because PATH has no cargo $MAB_RUST_MINIMUM or newer" \
             rust_host_make
     fi
     prefix=$(part_find host-rust "$(rust_host_hash)")

@@ -24,6 +24,7 @@ pub mod process;
 pub mod result;
 pub mod spec;
 pub mod target;
+mod toml_text;
 pub mod toolchain;
 pub mod transfer;
 mod work;

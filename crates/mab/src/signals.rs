@@ -12,6 +12,9 @@ use crate::{exit, text};
 /// How long children may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Between two looks.
+const STEP: Duration = Duration::from_millis(50);
+
 /// The exit code of the signal that came, 0 before.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupted(Arc<AtomicU8>);
@@ -19,6 +22,21 @@ pub(crate) struct Interrupted(Arc<AtomicU8>);
 impl Interrupted {
     pub(crate) fn code(&self) -> Option<u8> {
         Some(self.0.load(Ordering::SeqCst)).filter(|code| *code != 0)
+    }
+
+    /// The exit code of `work`, or of the signal that came before: `work` is then dropped.
+    pub(crate) async fn or(&self, work: impl Future<Output = u8>) -> u8 {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                code = &mut work => return self.code().unwrap_or(code),
+                () = tokio::time::sleep(STEP) => {
+                    if let Some(code) = self.code() {
+                        return code;
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 //! verified; what is there already is used again. Nothing from a bundle is written anywhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use oci_layout::media_type::Compression;
 use oci_layout::{Descriptor, Digest};
 
 use super::{BundleError, Bundles, CrateEntry, LockedCrate, ModuleEntry};
+use crate::toml_text::quoted;
 
 /// What compilers take from bundles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,21 +76,6 @@ impl CrateSources {
     }
 }
 
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 impl Vendored {
     /// Makes what the bundles hold ready below `root`. The newest bundle wins where two have one
     /// thing of the same name.
@@ -148,6 +133,8 @@ fn place(
 ) -> Result<PathBuf, BundleError> {
     let directory = root.join(format!("{kind}-{}", Digest::of(key.as_bytes()).short()));
     if directory.is_dir() {
+        // It is wanted still: the cache lets go of what was not for longest.
+        let _ = fs::File::open(&directory).map(|it| it.set_modified(std::time::SystemTime::now()));
         return Ok(directory);
     }
     fs::create_dir_all(root).map_err(failed("create", root))?;

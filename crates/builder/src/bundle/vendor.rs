@@ -1,7 +1,7 @@
 //! Making a bundle: what the build files need from outside, put into one file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_layout::layer::Pool;
@@ -220,7 +220,7 @@ fn cargo_locks(specs: &[BuildSpec]) -> Result<BTreeMap<PathBuf, Vec<super::Locke
 /// The directories of the Rust programs, absolute.
 pub(crate) fn rust_directories(specs: &[BuildSpec]) -> BTreeSet<PathBuf> {
     let each = programs(specs).filter_map(|(context, _, source)| match source {
-        BinarySource::Rust(rust) => Some(context.join(&rust.path.value)),
+        BinarySource::Rust(rust) => Some(crate::image::source_directory(&context, &rust.path.value)),
         _ => None,
     });
     each.collect()
@@ -229,7 +229,7 @@ pub(crate) fn rust_directories(specs: &[BuildSpec]) -> BTreeSet<PathBuf> {
 pub(crate) fn go_programs(specs: &[BuildSpec]) -> BTreeSet<modules::Wanted> {
     let each = programs(specs).filter_map(|(context, platform, source)| match source {
         BinarySource::Go(go) => {
-            let directory = normal(&context.join(&go.path.value));
+            let directory = crate::image::source_directory(&context, &go.path.value);
             Some(modules::Wanted { directory, tags: go.tags.clone(), platform })
         }
         _ => None,
@@ -246,11 +246,6 @@ fn programs(specs: &[BuildSpec]) -> impl Iterator<Item = (PathBuf, TargetPlatfor
             binaries.iter().map(move |binary| (context.clone(), platform.value, &binary.value.source))
         })
     })
-}
-
-/// Without `.` parts, so that one directory has one name.
-fn normal(path: &Path) -> PathBuf {
-    path.components().collect()
 }
 
 #[cfg(test)]

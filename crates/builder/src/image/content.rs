@@ -351,6 +351,11 @@ pub(crate) fn context(spec: &BuildSpec) -> &Path {
     if spec.directory.as_os_str().is_empty() { Path::new(".") } else { &spec.directory }
 }
 
+/// The directory of a program's sources, without `.` parts: one directory has one name.
+pub(crate) fn source_directory(context: &Path, path: &Path) -> PathBuf {
+    context.join(path).components().collect()
+}
+
 /// `security.capability`, version 2: permitted and effective (linux/capability.h, `vfs_cap_data`).
 fn xattrs(capabilities: Capabilities) -> BTreeMap<String, Vec<u8>> {
     let set = capabilities.0;

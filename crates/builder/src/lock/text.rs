@@ -12,6 +12,7 @@ use registry_client::Reference;
 use serde::Deserialize;
 
 use super::{Content, Lock, LockError, LockedBase, LockedPlatform, Name, VERSION};
+use crate::toml_text::quoted;
 
 /// Most bytes that are read.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
@@ -170,22 +171,6 @@ impl RawBase {
         let root = Content { digest, size: self.size, media_type: self.media_type.as_str().into() };
         Ok((name, LockedBase { root, platforms }))
     }
-}
-
-/// A TOML text. What a media type or version may hold beside plain characters is escaped.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// The first line of a parser's complaint, with its place.

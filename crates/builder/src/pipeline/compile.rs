@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::cores::Cores;
 use super::*;
-use crate::image::{Around, ContentError, check_entrypoint, container, draft, finish, make_layers};
+use crate::image::{Around, ContentError, check_entrypoint, container, draft, finish, make_layers, source_directory};
 use crate::plan::{BasePlan, CompilePlan, Known, LayerOutline, Outline};
 use crate::result::{BaseResult, CompilerResult, ImageResult, Inputs, ManifestResult};
 use crate::spec::model::BinarySpec;
@@ -370,12 +370,12 @@ fn program(
                 (Some(Link::Dynamic), None, Linkage::Static) => Linkage::Dynamic(Libc::Gnu),
                 (_, _, linkage) => linkage,
             };
-            let directory = context.join(&rust.path.value);
+            let directory = source_directory(context, &rust.path.value);
             (Program::Rust(RustProgram::new(rust, directory, table(&rust.env)?)), linkage)
         }
         BinarySource::Go(go) => {
             let ldflags = go.ldflags.iter().map(|flag| render(flag, &values)).collect::<Result<_, _>>()?;
-            let directory = context.join(&go.path.value);
+            let directory = source_directory(context, &go.path.value);
             (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), base_linkage)
         }
     };

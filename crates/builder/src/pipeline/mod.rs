@@ -224,7 +224,7 @@ async fn begin(
     let work_dir = root.join("compile");
     fs_err::create_dir_all(&work_dir)?;
     let vendored = {
-        let (bundles, root) = (Arc::clone(&bundles), root.join("bundles"));
+        let (bundles, root) = (Arc::clone(&bundles), root.join(oci_layout::cache::UNPACKED));
         blocking(move || Ok(Vendored::prepare(&bundles, &root)?)).await?
     };
     let store = cache.as_ref().map_or_else(|| BlobStore::new(&root), |cache| cache.store().clone());

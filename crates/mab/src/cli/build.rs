@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Destination};
-use super::{BuildFiles, Progress};
+use super::{Images, Progress};
 
 pub(super) const EXAMPLES: &str = "Examples:
   mab build                             build.yaml here, into the OCI layout ./oci
@@ -20,7 +20,7 @@ Standard output has the result alone: the image's reference by digest, or the pl
 #[derive(Args, Debug)]
 pub(crate) struct Build {
     #[command(flatten)]
-    pub(crate) build_files: BuildFiles,
+    pub(crate) images: Images,
     /// Push to the image's repository
     #[arg(long)]
     pub(crate) push: bool,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BuildFiles, CheckImage};
+use super::{CheckImage, Images};
 
 pub(super) const EXAMPLES: &str = "Examples:
   mab check                             build.yaml here: bases, sources, users, paths, compilers
@@ -18,7 +18,7 @@ pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) image: CheckImage,
     #[command(flatten)]
-    pub(crate) build_files: BuildFiles,
+    pub(crate) images: Images,
     /// Ask no registry; cargo and go must not use the network
     #[arg(long)]
     pub(crate) offline: bool,

@@ -1,10 +1,9 @@
 //! What can be typed behind `mab lock`.
 
-use std::path::PathBuf;
-
 use builder::lock::update::Named;
-use builder::target::TargetPlatform;
 use clap::Args;
+
+use super::BuildFiles;
 
 pub(crate) const EXAMPLES: &str = "Examples:
   mab lock                              makes mab.lock, or adds what it lacks
@@ -18,12 +17,8 @@ Standard output has what was added and what moved.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
-    /// Build file; `build.yaml` or `build.yml` by default. Several share the lock of a directory
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Platforms in place of the build file's
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
-    pub(crate) platforms: Vec<TargetPlatform>,
+    #[command(flatten)]
+    pub(crate) build_files: BuildFiles,
     /// Move this base, or all of them, to what its tag names today
     #[arg(long, value_name = "BASE", num_args = 0.., conflicts_with = "check")]
     pub(crate) update: Option<Vec<Named>>,
@@ -34,10 +29,4 @@ pub(crate) struct Lock {
     /// reads none of them
     #[arg(long, conflicts_with = "check")]
     pub(crate) facts: bool,
-    /// Set a value of the build file, such as base=debian:12
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Let settings through that run programs of their own
-    #[arg(long)]
-    pub(crate) allow_exec: bool,
 }

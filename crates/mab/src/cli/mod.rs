@@ -17,7 +17,7 @@ mod verify;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::Build;
-pub(crate) use build_files::BuildFiles;
+pub(crate) use build_files::{BuildFiles, Images, Naming};
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
 pub(crate) use check_image::CheckImage;

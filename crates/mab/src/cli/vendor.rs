@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use builder::bundle::vendor::{ExtraImage, Output};
-use builder::target::TargetPlatform;
 use clap::Args;
+
+use super::BuildFiles;
 
 pub(crate) const EXAMPLES: &str = "Examples:
   mab lock && mab vendor -o bundle.tar      what build.yaml needs, for its platforms
@@ -19,13 +20,10 @@ Standard output has the bundle's digest.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Vendor {
-    /// Build file; `build.yaml` or `build.yml` by default, unless --image is given
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Platforms in place of the build file's, and those of --image (by default all it has)
-    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
-    pub(crate) platforms: Vec<TargetPlatform>,
-    /// Another image to take along: of a registry, or oci:DIR[:TAG|@DIGEST]
+    #[command(flatten)]
+    pub(crate) build_files: BuildFiles,
+    /// Another image to take along: of a registry, or oci:DIR[:TAG|@DIGEST]; all its platforms, or
+    /// those of --platform. No build file is looked for then
     #[arg(long = "image", value_name = "REF|oci:DIR")]
     pub(crate) images: Vec<ExtraImage>,
     /// Leave out what this earlier bundle has; a build needs both then
@@ -34,12 +32,6 @@ pub(crate) struct Vendor {
     /// Where to write: a name in .tar makes one file, any other a directory
     #[arg(short, long, value_name = "FILE.tar|DIR", value_parser = output)]
     pub(crate) output: Output,
-    /// Set a value of the build file, such as base=debian:12
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Let settings through that run programs of their own
-    #[arg(long)]
-    pub(crate) allow_exec: bool,
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,

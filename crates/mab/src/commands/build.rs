@@ -6,18 +6,18 @@ use std::sync::Arc;
 use builder::build::{BuildOutcome, BuildRequest, Output, build, plan};
 use builder::event::Reporter;
 use builder::plan::ImagePlan;
-use builder::process::Children;
 use builder::result::{ImageResult, metadata_file};
 use builder::spec::BuildSpec;
 
 use super::build_files;
-use super::session::Session;
+use super::session::{Session, Tools};
 use crate::cli::{Build, Destination, Progress};
-use crate::{environment, errors, exit, output_file, plan_text, progress, signals, text};
+use crate::{environment, exit, output_file, plan_text, progress, text};
 
 pub(crate) fn run(arguments: &Build) -> u8 {
     let session = Session::new();
-    let specs = match build_files::specs(&arguments.build_files, &session) {
+    let images = &arguments.images;
+    let specs = match build_files::specs(&images.build_files, &images.naming, &session) {
         Ok(specs) => specs,
         Err(code) => return code,
     };
@@ -30,16 +30,9 @@ pub(crate) fn run(arguments: &Build) -> u8 {
 }
 
 async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporter: Arc<dyn Reporter>) -> u8 {
-    let Session { env, look } = session;
-    let (env, look) = (env.clone(), *look);
-    let client = match session.client(&reporter) {
-        Ok(client) => client,
+    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+        Ok(tools) => tools,
         Err(code) => return code,
-    };
-    let children = Arc::new(Children::new());
-    let interrupted = match signals::listen(Arc::clone(&children)) {
-        Ok(interrupted) => interrupted,
-        Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
     let outputs = outputs(arguments);
     if specs.len() > 1
@@ -50,28 +43,19 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         );
         return exit::USAGE;
     }
-    let wrapper = match std::env::current_exe() {
-        Ok(path) => path,
-        Err(error) => return session.fail(&error, &[], exit::OTHER),
-    };
-    let source_date_epoch = match session.source_date_epoch() {
-        Ok(epoch) => epoch,
+    let request = match session.request(specs, &arguments.images) {
+        Ok(request) => request,
         Err(code) => return code,
     };
     let request = BuildRequest {
-        specs,
         outputs,
-        cache: environment::cache_directory(&env),
-        allow: arguments.build_files.allow.iter().copied().collect(),
-        jobs: jobs(arguments),
+        jobs: arguments.jobs.map_or(request.jobs, std::num::NonZeroUsize::get),
         locked: arguments.locked,
         locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
-        bundles: environment::bundles(&arguments.bundles, &env),
-        colour: look.colour && arguments.progress != Progress::Json,
-        rustc_wrapper: wrapper,
-        source_date_epoch,
-        env,
+        bundles: environment::bundles(&arguments.bundles, &session.env),
+        colour: request.colour && arguments.progress != Progress::Json,
+        ..request
     };
     let result = if arguments.dry_run {
         plan(request, &client, children, reporter).await.map(|plans| show(&plans, arguments.json))
@@ -80,13 +64,7 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
     };
     match result {
         Ok(code) => code,
-        Err(error) => match interrupted.code() {
-            Some(code) => code,
-            None => {
-                errors::tell_build(&error, look);
-                exit::of_class(error.class())
-            }
-        },
+        Err(error) => session.ended(&interrupted, &error),
     }
 }
 
@@ -141,9 +119,4 @@ fn tell(outcomes: &[BuildOutcome], arguments: &Build, session: &Session) -> u8 {
         }
     }
     exit::SUCCESS
-}
-
-fn jobs(arguments: &Build) -> usize {
-    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    arguments.jobs.map_or_else(all, std::num::NonZeroUsize::get)
 }

@@ -6,7 +6,7 @@ use builder::spec::{BuildSpec, MAX_BYTES, Overrides, Placed, parse_bytes};
 use registry_client::Repository;
 
 use super::session::Session;
-use crate::cli::BuildFiles;
+use crate::cli::{BuildFiles, Naming};
 use crate::diagnostics::draw_all;
 use crate::{exit, text};
 
@@ -21,7 +21,7 @@ const SMALLEST: &str = "the smallest build file has four lines:
         to: /app";
 
 /// Reads the build files; what is wrong with them is told.
-pub(crate) fn specs(arguments: &BuildFiles, session: &Session) -> Result<Vec<BuildSpec>, u8> {
+pub(crate) fn specs(arguments: &BuildFiles, naming: &Naming, session: &Session) -> Result<Vec<BuildSpec>, u8> {
     let files = match arguments.files.as_slice() {
         [] => match NAMES.iter().map(Path::new).find(|name| name.exists()) {
             Some(name) => vec![name.to_owned()],
@@ -35,15 +35,15 @@ pub(crate) fn specs(arguments: &BuildFiles, session: &Session) -> Result<Vec<Bui
         },
         files => files.to_vec(),
     };
-    let prefix = prefix(arguments, session);
+    let prefix = prefix(arguments, naming, session);
     let mut specs = Vec::new();
     let mut failed = false;
     for file in files {
         let overrides = Overrides {
             set: arguments.set.clone(),
             platforms: arguments.platforms.clone(),
-            tags: arguments.tags.clone(),
-            image: arguments.image.clone(),
+            tags: naming.tags.clone(),
+            image: naming.image.clone(),
             allow_exec: arguments.allow_exec,
         };
         match read(&file) {
@@ -82,8 +82,8 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// `MAB_REPO`, unless the command line itself says what the image is called.
-fn prefix(arguments: &BuildFiles, session: &Session) -> Option<String> {
-    let said = arguments.image.is_some()
+fn prefix(arguments: &BuildFiles, naming: &Naming, session: &Session) -> Option<String> {
+    let said = naming.image.is_some()
         || arguments.set.iter().any(|set| set.split('=').next().is_some_and(|path| path.trim() == "image"));
     let prefix = session.env.text("MAB_REPO").map(|text| text.trim_end_matches('/'))?;
     (!said && !prefix.is_empty()).then(|| prefix.to_owned())

@@ -1,29 +1,21 @@
 //! `mab lock`: which content the bases have; making, moving and checking it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use builder::lock::book::{self, Wants};
 use builder::lock::update::{Change, Checked, LockRequest, Locked, Moves, Version, check, lock};
 use builder::lock::{LockError, Wanted, of_programs};
-use builder::process::Children;
 use builder::spec::BuildSpec;
 use registry_client::Client;
 
-use super::session::Session;
+use super::build_files;
+use super::session::{self, Session, Tools};
 use crate::cli::{self, Progress};
-use crate::{environment, errors, exit, progress, signals, text};
+use crate::{environment, exit, progress, text};
 
 pub(crate) fn run(arguments: &cli::Lock) -> u8 {
     let session = Session::new();
-    let asked = cli::BuildFiles {
-        files: arguments.files.clone(),
-        platforms: arguments.platforms.clone(),
-        set: arguments.set.clone(),
-        allow_exec: arguments.allow_exec,
-        ..cli::BuildFiles::default()
-    };
-    let specs = match super::build_files::specs(&asked, &session) {
+    let specs = match build_files::specs(&arguments.build_files, &cli::Naming::default(), &session) {
         Ok(specs) => specs,
         Err(code) => return code,
     };
@@ -32,16 +24,12 @@ pub(crate) fn run(arguments: &cli::Lock) -> u8 {
 
 async fn go(arguments: &cli::Lock, session: &Session, specs: Vec<BuildSpec>) -> u8 {
     let reporter = progress::reporter(Progress::Quiet, false);
-    let client = match session.client(&reporter) {
-        Ok(client) => client,
+    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+        Ok(tools) => tools,
         Err(code) => return code,
     };
     if arguments.check {
-        return check_all(session, &specs, &client).await;
-    }
-    let children = Arc::new(Children::new());
-    if let Err(error) = signals::listen(Arc::clone(&children)) {
-        return session.fail(&error, &[], exit::OTHER);
+        return interrupted.or(check_all(session, &specs, &client)).await;
     }
     let compilers = match of_programs(&specs, &session.env, &children) {
         Ok(compilers) => compilers,
@@ -63,18 +51,18 @@ async fn go(arguments: &cli::Lock, session: &Session, specs: Vec<BuildSpec>) -> 
         compilers,
         cache: environment::cache_directory(&session.env),
         scratch: scratch.path().to_owned(),
-        jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        jobs: session::processors(),
     };
-    match lock(request, &client).await {
-        Ok(locked) => {
-            tell(&locked);
-            exit::SUCCESS
+    let work = async {
+        match lock(request, &client).await {
+            Ok(locked) => {
+                tell(&locked);
+                exit::SUCCESS
+            }
+            Err(error) => session.ended(&interrupted, &error),
         }
-        Err(error) => {
-            errors::tell_build(&error, session.look);
-            exit::of_class(error.class())
-        }
-    }
+    };
+    interrupted.or(work).await
 }
 
 fn tell(all: &[Locked]) {

@@ -3,14 +3,26 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use builder::build::{BuildError, BuildRequest};
 use builder::event::{Event, Reporter};
 use builder::process::{Children, Environment};
+use builder::spec::BuildSpec;
 use registry_client::Client;
 use registry_client::config::{Notices, Url};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::cli::Images;
 use crate::diagnostics::Look;
+use crate::signals::Interrupted;
 use crate::{environment, errors, exit, signals, text};
+
+/// What a command works with that asks registries and runs compilers.
+pub(crate) struct Tools {
+    pub(crate) client: Client,
+    pub(crate) children: Arc<Children>,
+    /// Whether the user has had enough.
+    pub(crate) interrupted: Interrupted,
+}
 
 /// One run of a command.
 pub(crate) struct Session {
@@ -55,8 +67,45 @@ impl Session {
         Client::new(config).map_err(fail)
     }
 
+    /// What a command works with; signals are listened to from now on. Errors are told, and come
+    /// back as an exit code.
+    pub(crate) fn tools(&self, reporter: &Arc<dyn Reporter>) -> Result<Tools, u8> {
+        let client = self.client(reporter)?;
+        let children = Arc::new(Children::new());
+        let interrupted =
+            signals::listen(Arc::clone(&children)).map_err(|error| self.fail(&error, &[], exit::OTHER))?;
+        Ok(Tools { client, children, interrupted })
+    }
+
+    /// The exit code of a command of the builder's that failed; why is told, unless the user knows.
+    pub(crate) fn ended(&self, interrupted: &Interrupted, error: &BuildError) -> u8 {
+        interrupted.code().unwrap_or_else(|| {
+            errors::tell_build(error, self.look);
+            exit::of_class(error.class())
+        })
+    }
+
+    /// A build of `specs` that goes nowhere yet, as environment and command line have it.
+    pub(crate) fn request(&self, specs: Vec<BuildSpec>, images: &Images) -> Result<BuildRequest, u8> {
+        Ok(BuildRequest {
+            specs,
+            outputs: Vec::new(),
+            cache: environment::cache_directory(&self.env),
+            allow: images.allow.iter().copied().collect(),
+            jobs: processors(),
+            locked: false,
+            locked_compilers: false,
+            offline: false,
+            bundles: environment::bundles(&[], &self.env),
+            colour: self.look.colour,
+            rustc_wrapper: std::env::current_exe().map_err(|error| self.fail(&error, &[], exit::OTHER))?,
+            source_date_epoch: self.source_date_epoch()?,
+            env: self.env.clone(),
+        })
+    }
+
     /// `SOURCE_DATE_EPOCH`. What is no number of seconds is told, and comes back as an exit code.
-    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, u8> {
+    fn source_date_epoch(&self) -> Result<Option<i64>, u8> {
         let text = self.env.text("SOURCE_DATE_EPOCH").map(str::trim).filter(|text| !text.is_empty());
         let Some(text) = text else { return Ok(None) };
         match text.parse::<i64>().ok().filter(|seconds| *seconds >= 0) {
@@ -77,17 +126,7 @@ impl Session {
             Ok(interrupted) => interrupted,
             Err(error) => return self.fail(&error, &[], exit::OTHER),
         };
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                code = &mut work => return interrupted.code().unwrap_or(code),
-                () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {
-                    if let Some(code) = interrupted.code() {
-                        return code;
-                    }
-                }
-            }
-        }
+        interrupted.or(work).await
     }
 
     /// Runs something asynchronous. What is left of it then, such as the reading of a file, is
@@ -101,4 +140,9 @@ impl Session {
         runtime.shutdown_timeout(std::time::Duration::from_millis(500));
         code
     }
+}
+
+/// How much can be done at a time.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }

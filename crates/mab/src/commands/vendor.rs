@@ -1,28 +1,20 @@
 //! `mab vendor`: everything that an offline build needs, in one file.
 
-use std::sync::Arc;
-
 use builder::bundle::vendor::{VendorRequest, vendor};
-use builder::process::Children;
 use builder::spec::BuildSpec;
 
-use super::session::Session;
+use super::build_files;
+use super::session::{self, Session, Tools};
 use crate::cli::{self, Progress};
-use crate::{environment, errors, exit, progress, signals, text};
+use crate::{environment, exit, progress, text};
 
 pub(crate) fn run(arguments: &cli::Vendor) -> u8 {
     let session = Session::new();
-    let specs = if arguments.files.is_empty() && !arguments.images.is_empty() {
+    let files = &arguments.build_files;
+    let specs = if files.files.is_empty() && !arguments.images.is_empty() {
         Vec::new()
     } else {
-        let asked = cli::BuildFiles {
-            files: arguments.files.clone(),
-            platforms: arguments.platforms.clone(),
-            set: arguments.set.clone(),
-            allow_exec: arguments.allow_exec,
-            ..cli::BuildFiles::default()
-        };
-        match super::build_files::specs(&asked, &session) {
+        match build_files::specs(files, &cli::Naming::default(), &session) {
             Ok(specs) => specs,
             Err(code) => return code,
         }
@@ -32,14 +24,9 @@ pub(crate) fn run(arguments: &cli::Vendor) -> u8 {
 
 async fn go(arguments: &cli::Vendor, session: &Session, specs: Vec<BuildSpec>) -> u8 {
     let reporter = progress::reporter(Progress::Plain, arguments.verbose);
-    let client = match session.client(&reporter) {
-        Ok(client) => client,
+    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+        Ok(tools) => tools,
         Err(code) => return code,
-    };
-    let children = Arc::new(Children::new());
-    let interrupted = match signals::listen(Arc::clone(&children)) {
-        Ok(interrupted) => interrupted,
-        Err(error) => return session.fail(&error, &[], exit::OTHER),
     };
     // Crates are unpacked on the way: where there is room for them.
     let cache = environment::cache_directory(&session.env).filter(|at| std::fs::create_dir_all(at).is_ok());
@@ -56,12 +43,12 @@ async fn go(arguments: &cli::Vendor, session: &Session, specs: Vec<BuildSpec>) -
     let request = VendorRequest {
         specs,
         images: arguments.images.clone(),
-        platforms: arguments.platforms.clone(),
+        platforms: arguments.build_files.platforms.clone(),
         since: arguments.since.clone(),
         output: arguments.output.clone(),
         env: session.env.clone(),
         scratch: scratch.path().to_owned(),
-        jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        jobs: session::processors(),
     };
     match vendor(request, &client, children, reporter.as_ref()).await {
         Ok(done) => {
@@ -76,12 +63,6 @@ async fn go(arguments: &cli::Vendor, session: &Session, specs: Vec<BuildSpec>) -
             text::result_line(&done.digest.to_string());
             exit::SUCCESS
         }
-        Err(error) => match interrupted.code() {
-            Some(code) => code,
-            None => {
-                errors::tell_build(&error, session.look);
-                exit::of_class(error.class())
-            }
-        },
+        Err(error) => session.ended(&interrupted, &error),
     }
 }

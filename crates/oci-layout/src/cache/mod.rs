@@ -68,6 +68,8 @@ pub enum CacheError {
 /// The directory below the cache whose subdirectories each belong to one program of a build, and
 /// are removed as a whole.
 pub const PROGRAMS: &str = "compile/go";
+/// The same for what is unpacked for compilers: a set of crates or modules each.
+pub const UNPACKED: &str = "bundles";
 
 /// A cache directory, in use.
 pub struct Cache {
@@ -281,12 +283,11 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// What builds keep of their compilers' outputs: a directory for each program.
-    fn programs(&self, files: &mut Vec<Used>) -> Result<(), CacheError> {
-        let top = self.root.join(PROGRAMS);
-        for path in sorted_paths(&top)? {
-            let mut program =
-                Used { path: path.clone(), size: 0, used: SystemTime::UNIX_EPOCH, files: 0, is_directory: true };
+    /// What compilers make and read: the directories below `top`, each used as a whole.
+    fn directories(&self, top: &str, files: &mut Vec<Used>) -> Result<(), CacheError> {
+        for path in sorted_paths(&self.root.join(top))? {
+            let used = fs::metadata(&path).and_then(|it| it.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let mut program = Used { path: path.clone(), size: 0, used, files: 0, is_directory: true };
             let mut waiting = vec![path];
             while let Some(directory) = waiting.pop() {
                 for path in sorted_paths(&directory)? {
@@ -326,7 +327,9 @@ impl Cache {
                 }
             }
         }
-        self.programs(&mut files)?;
+        for top in [PROGRAMS, UNPACKED] {
+            self.directories(top, &mut files)?;
+        }
         Ok(files)
     }
 }

@@ -161,6 +161,17 @@ fn c01_many_at_once_see_whole_records() {
 }
 
 #[test]
+fn what_compilers_read_is_counted_and_goes() {
+    let (_directory, mut cache) = cache();
+    let unpacked = cache.root().join(UNPACKED).join("crates-1");
+    std::fs::create_dir_all(unpacked.join("a-1.0.0/src")).unwrap();
+    std::fs::write(unpacked.join("a-1.0.0/src/lib.rs"), "12345").unwrap();
+    assert_eq!(cache.summary().unwrap()["bundles"], (1, 5));
+    assert_eq!(cache.prune(0).unwrap().bytes, 5);
+    assert!(!unpacked.exists());
+}
+
+#[test]
 fn a_program_goes_as_a_whole() {
     let (_directory, mut cache) = cache();
     for name in ["old", "new"] {

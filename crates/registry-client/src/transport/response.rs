@@ -163,9 +163,23 @@ impl Response {
     }
 }
 
-/// A failed connection, without the URL that reqwest would show whole.
+/// A failed connection. What it shows is the innermost cause: the layers around it say no more
+/// than that there is one.
+#[derive(Debug)]
+struct Failed(reqwest::Error);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let innermost = causes(&self.0).last();
+        write!(f, "{}", innermost.unwrap_or(&self.0))
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Without the URL that reqwest would show whole.
 pub(super) fn network(error: reqwest::Error, place: Place) -> Error {
-    Error::Network { place: Box::new(place), source: Box::new(error.without_url()) }
+    Error::Network { place: Box::new(place), source: Box::new(Failed(error.without_url())) }
 }
 
 /// All causes of `error`, through the wrappers of io::Error too.
@@ -173,8 +187,10 @@ fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     let next = |error: &&'a (dyn std::error::Error + 'static)| {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        match inner {
+        if let Some(Failed(inner)) = error.downcast_ref() {
+            return Some(inner as &(dyn std::error::Error + 'static));
+        }
+        match error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
             Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
             None => error.source(),
         }
@@ -184,7 +200,7 @@ fn causes<'a>(
 
 /// No connection came about, so that nothing was asked.
 pub(super) fn is_not_connected(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+    error.downcast_ref().is_some_and(|Failed(error)| error.is_connect())
 }
 
 /// Nobody listens there.

@@ -112,6 +112,7 @@ async fn a_registry_that_is_not_there_is_a_network_error() {
     assert_eq!(error.kind(), ErrorKind::Network);
     assert_eq!(notices.lock().unwrap().len(), 2, "three tries, no more");
     assert!(text(&error).to_lowercase().contains("refused"), "{}", text(&error));
+    assert!(!text(&error).contains("sending request"), "layers that say nothing are left out: {}", text(&error));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use registry_client::tree::Node;
 use serde_json::{Value, json};
 
 use crate::cli::{Check, Progress};
-use crate::commands::session::Session;
+use crate::commands::session::{self, Session};
 use crate::{environment, exit, findings, progress, text};
 
 /// Warnings of one platform that are shown without being asked for.
@@ -31,17 +31,17 @@ async fn go(image: &Location, arguments: &Check, session: &Session) -> u8 {
     };
     // A cache that cannot be had costs time.
     let cache = environment::cache_directory(&session.env).and_then(|root| Cache::open(&root).ok());
-    let allow: BTreeSet<CheckId> = arguments.build_files.allow.iter().copied().collect();
+    let allow: BTreeSet<CheckId> = arguments.images.allow.iter().copied().collect();
     let shown = image.to_string();
     let request = Request {
         source,
         root: root.descriptor,
         bytes: &root.bytes,
         shown: &shown,
-        platforms: &arguments.build_files.platforms,
+        platforms: &arguments.images.build_files.platforms,
         allow: &allow,
         detail: if arguments.image.all { Detail::All } else { Detail::Findings },
-        jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        jobs: session::processors(),
         cache: cache.as_ref(),
     };
     let checked = match check_image(&request).await {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use oci_layout::ImagePath;
 use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
 
-use super::files;
+use super::context::{Context, Found};
 use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item};
 use crate::spec::accounts::{Accounts, Numbers};
@@ -68,10 +68,11 @@ pub(crate) struct Group {
 }
 
 /// Decides what the new layers of one platform hold, on what is below them. `spec` is the
-/// platform's; `programs` are its binaries, as far as they are there already; with `hide`, files of
-/// the base may be replaced. All that does not fit is told at once.
+/// platform's, `sources` where its files are; `programs` are its binaries, as far as they are there
+/// already; with `hide`, files of the base may be replaced. All that does not fit is told at once.
 pub(crate) fn draft(
     spec: &BuildSpec,
+    sources: &Context,
     values: &Variables<'_>,
     base: Tree,
     programs: &[Option<PathBuf>],
@@ -79,7 +80,8 @@ pub(crate) fn draft(
 ) -> Result<Draft, ContentError> {
     let mut accounts = accounts(&base);
     let problems = accounts.add(&spec.users, values);
-    let mut drafting = Drafting { spec, values, accounts: &accounts, growing: Growing::new(base, hide), problems };
+    let growing = Growing::new(base, hide);
+    let mut drafting = Drafting { spec, sources, values, accounts: &accounts, growing, problems };
     drafting.directories();
     drafting.homes();
     drafting.links();
@@ -160,6 +162,7 @@ fn grouped(groups: Vec<Group>, grouping: Grouping) -> Vec<Group> {
 /// A draft while it is made.
 struct Drafting<'a> {
     spec: &'a BuildSpec,
+    sources: &'a Context,
     values: &'a Variables<'a>,
     accounts: &'a Accounts,
     growing: Growing,
@@ -259,9 +262,9 @@ impl Drafting<'_> {
             let file = &file.value;
             let owner = self.keep(self.accounts.resolve(&file.owner));
             let to = self.keep(render_destination(&file.to, self.values));
-            let found = self.keep(files::find(file, context(self.spec), self.values));
+            let found = self.keep(self.sources.find(file, self.values));
             let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
-            for found in found {
+            for found in found.iter().cloned() {
                 let path = self.keep(destination(file, &to, &found));
                 if let Some(path) = path {
                     self.copy(file, path, owner, found);
@@ -270,7 +273,7 @@ impl Drafting<'_> {
         }
     }
 
-    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: files::Found) {
+    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: Found) {
         let is_directory = matches!(found.kind, EntryKind::Directory);
         // A directory that the image has keeps its mode and owner.
         let there = is_directory
@@ -303,8 +306,7 @@ impl Drafting<'_> {
         });
     }
 
-    /// Puts a program in; gives its path, unless that does not fit.
-    /// The path that the build file gives a program, and where that is.
+    /// Puts a program in: the path that the build file gives it, and where that really is.
     fn program(
         &mut self,
         binary: &BinarySpec,
@@ -336,7 +338,7 @@ impl Drafting<'_> {
 }
 
 /// Where something that was found goes.
-fn destination(file: &FileSpec, to: &Destination, found: &files::Found) -> Result<ImagePath, Box<Diagnostic>> {
+fn destination(file: &FileSpec, to: &Destination, found: &Found) -> Result<ImagePath, Box<Diagnostic>> {
     let below = match (found.below.as_str(), &found.kind) {
         ("", EntryKind::Directory) => return Ok(to.path.clone()),
         ("", _) if to.below => found.name.as_deref().unwrap_or_default(),

@@ -2,7 +2,7 @@
 //! Nothing here opens a connection or reads the clock.
 
 mod content;
-mod files;
+mod context;
 mod finish;
 mod layers;
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod parity;
 mod tree;
 
 pub(crate) use content::{ContentError, Draft, Group, context, draft, make_layers, source_directory};
-pub(crate) use files::open as open_source;
+pub(crate) use context::Context;
 pub use finish::BASE_LAYERS;
 pub(crate) use finish::{Around, Finished, base_annotations, check_entrypoint, container, finish};
 pub(crate) use layers::{LayerMaker, NewLayer};

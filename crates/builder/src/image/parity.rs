@@ -94,7 +94,8 @@ fn made(case: &Case, base: Option<&Built>) -> Built {
         ContentError::Spec(list) => panic!("{}: {list:?}", case.name),
         ContentError::Layer(error) => panic!("{}: {error}", case.name),
     };
-    let draft = draft(&spec, &values, tree, &[], false).map_err(told).ok().unwrap();
+    let draft =
+        draft(&spec, &super::Context::of(&spec).unwrap(), &values, tree, &[], false).map_err(told).ok().unwrap();
     let base = PlatformBase::of_config(config);
     let inferred = BTreeMap::new();
     let around = Around {

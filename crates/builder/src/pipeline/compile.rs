@@ -1,7 +1,7 @@
 //! From the build file's binaries to finished images: programs are compiled and checked, and a
 //! platform's layers are written, and its blobs sent off, as soon as its own programs are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 
 use super::cores::Cores;
 use super::*;
-use crate::image::{Around, ContentError, check_entrypoint, container, draft, finish, make_layers, source_directory};
+use crate::image::{
+    Around, ContentError, Context, check_entrypoint, container, draft, finish, make_layers, source_directory,
+};
 use crate::plan::{BasePlan, CompilePlan, Known, LayerOutline, Outline};
 use crate::result::{BaseResult, CompilerResult, ImageResult, Inputs, ManifestResult};
 use crate::spec::model::BinarySpec;
@@ -24,7 +26,7 @@ use crate::toolchain::{
 pub(super) struct Assembly {
     pub(super) spec: Arc<BuildSpec>,
     /// The build file's directory, absolute.
-    pub(super) context: PathBuf,
+    pub(super) context: Context,
     pub(super) facts: Arc<Facts>,
     pub(super) bases: Arc<Bases>,
     pub(super) inferred: BTreeMap<String, String>,
@@ -302,11 +304,13 @@ pub(super) fn wanted(shared: &Shared, assemblies: &[Arc<Assembly>]) -> Result<Wa
     let mut wanted = Wanted { awaited: Awaited::new(), requests: Vec::new(), origins: Vec::new() };
     for (image, assembly) in assemblies.iter().enumerate() {
         let (mut wrong, mut unfit) = (Vec::new(), Vec::new());
+        // Files that fit a platform: several programs may be one of them.
+        let mut fitting = HashSet::new();
         for platform in assembly.known_platforms() {
             let allow = gate::allowed(shared, assembly.spec.of(platform));
             let mut slots = Vec::new();
             for (number, binary) in assembly.spec.of(platform).binaries.iter().enumerate() {
-                let slot = match program(assembly, platform, &binary.value, &allow, &mut unfit) {
+                let slot = match program(assembly, platform, &binary.value, &allow, &mut fitting, &mut unfit) {
                     Ok(Wish::There(file)) => Some(file),
                     Ok(Wish::Compile(request)) => {
                         let running = wanted.origins.len();
@@ -344,9 +348,10 @@ fn program(
     platform: TargetPlatform,
     binary: &BinarySpec,
     allow: &BTreeSet<CheckId>,
+    fitting: &mut HashSet<(PathBuf, TargetPlatform)>,
     unfit: &mut Vec<Diagnostic>,
 ) -> Result<Wish, Box<Diagnostic>> {
-    let Assembly { spec, facts, context, .. } = assembly;
+    let Assembly { facts, context, .. } = assembly;
     let values = Variables { platform: Some(platform), facts };
     let base_linkage = assembly.linkage(platform);
     let name = render_file(&binary.to, &values)?.to_string();
@@ -358,9 +363,14 @@ fn program(
     };
     let (program, linkage) = match &binary.source {
         BinarySource::File(path) => {
-            let file = crate::image::open_source(crate::image_context(spec), path, &values)?;
+            let file = context.open(path, &values)?;
             // Before anything compiles; what needs the base comes later.
-            unfit.extend(gate::prebuilt(&name, &file, platform, path.place, allow));
+            if !fitting.contains(&(file.clone(), platform)) {
+                match gate::prebuilt(&name, &file, platform, path.place, allow) {
+                    Some(problem) => unfit.push(problem),
+                    None => drop(fitting.insert((file.clone(), platform))),
+                }
+            }
             return Ok(Wish::There(file));
         }
         BinarySource::Rust(rust) => {
@@ -370,12 +380,12 @@ fn program(
                 (Some(Link::Dynamic), None, Linkage::Static) => Linkage::Dynamic(Libc::Gnu),
                 (_, _, linkage) => linkage,
             };
-            let directory = source_directory(context, &rust.path.value);
+            let directory = source_directory(context.directory(), &rust.path.value);
             (Program::Rust(RustProgram::new(rust, directory, table(&rust.env)?)), linkage)
         }
         BinarySource::Go(go) => {
             let ldflags = go.ldflags.iter().map(|flag| render(flag, &values)).collect::<Result<_, _>>()?;
-            let directory = source_directory(context, &go.path.value);
+            let directory = source_directory(context.directory(), &go.path.value);
             (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), base_linkage)
         }
     };
@@ -436,7 +446,7 @@ fn outline(
     let spec = assembly.spec.of(platform);
     let values = Variables { platform: Some(platform), facts: &assembly.facts };
     let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
-    let draft = draft(spec, &values, tree, programs, allow.contains(&CheckId::HiddenFile))?;
+    let draft = draft(spec, &assembly.context, &values, tree, programs, allow.contains(&CheckId::HiddenFile))?;
     let around = assembly.around(platform);
     let config = container(spec, &values, &around, &draft.accounts, allow.contains(&CheckId::User))?;
     if !allow.contains(&CheckId::Entrypoint) {
@@ -543,7 +553,10 @@ async fn assemble(
         let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
         let allow = gate::allowed(&shared, spec);
         let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
-        let mut draft = draft(spec, &values, tree, &programs, allow.contains(&CheckId::HiddenFile)).map_err(fault)?;
+        // Looked at anew: compilers may have written some of them.
+        let sources = Context::of(spec)?;
+        let hide = allow.contains(&CheckId::HiddenFile);
+        let mut draft = draft(spec, &sources, &values, tree, &programs, hide).map_err(fault)?;
         let around = assembly.around(platform);
         let any_user = allow.contains(&CheckId::User);
         let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;

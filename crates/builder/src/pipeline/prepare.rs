@@ -3,6 +3,7 @@
 
 use super::compile::{Assembly, Date};
 use super::*;
+use crate::image::Context;
 
 /// Prepares all images of a build, side by side; in the same order.
 pub(super) async fn all(
@@ -45,14 +46,19 @@ async fn one(shared: &Arc<Shared>, spec: &Arc<BuildSpec>, offline: Offline) -> R
     let created = Date { said: date.is_some(), text: date.unwrap_or_else(|| CREATED.to_owned()) };
     let inferred = crate::spec::infer::annotations(spec, &facts);
     let facts = Arc::new(facts);
-    {
+    let context = {
         let (spec, facts, env) = (Arc::clone(spec), Arc::clone(&facts), shared.env.clone());
-        blocking(move || sources::check(&spec, &facts, &env)).await?;
-    }
+        blocking(move || {
+            let context = Context::of(&spec)?;
+            sources::check(&spec, &context, &facts, &env)?;
+            Ok(context)
+        })
+        .await?
+    };
     let bases = Arc::new(interruptible(shared, bases(shared, spec, offline)).await??);
     Ok(Assembly {
         spec: Arc::clone(spec),
-        context: std::path::absolute(crate::image_context(spec))?,
+        context,
         facts,
         bases,
         inferred,

@@ -1,21 +1,19 @@
 //! Files and directories that the build file names, looked at before anything is fetched or
 //! compiled: all that are not there are told at once, each with its place.
 
-use std::path::Path;
-
 use super::*;
+use crate::image::Context;
 use crate::spec::model::FileSource;
 
 /// Whether the sources of all platforms are there.
-pub(super) fn check(spec: &BuildSpec, facts: &Facts, env: &Environment) -> Result<(), BuildError> {
-    let context = std::path::absolute(crate::image_context(spec))?;
+pub(super) fn check(spec: &BuildSpec, context: &Context, facts: &Facts, env: &Environment) -> Result<(), BuildError> {
     let mut problems: Vec<Diagnostic> = Vec::new();
     for platform in spec.platforms.iter().map(|platform| platform.value) {
         let values = Variables { platform: Some(platform), facts };
         let own = spec.of(platform);
-        let binaries = own.binaries.iter().map(|binary| program(&binary.value.source, &context, &values, env));
+        let binaries = own.binaries.iter().map(|binary| program(&binary.value.source, context, &values, env));
         let files = own.files.iter().map(|file| match &file.value.from {
-            FileSource::Path(path) => crate::image::open_source(&context, path, &values).map(drop),
+            FileSource::Path(path) => context.open(path, &values).map(drop),
             // What a pattern leads to is known when it is walked.
             FileSource::Pattern(_) | FileSource::CaCertificates(_) => Ok(()),
         });
@@ -31,15 +29,15 @@ pub(super) fn check(spec: &BuildSpec, facts: &Facts, env: &Environment) -> Resul
 
 fn program(
     source: &BinarySource,
-    context: &Path,
+    context: &Context,
     values: &Variables<'_>,
     env: &Environment,
 ) -> Result<(), Box<Diagnostic>> {
     let (path, marker, hint) = match source {
         BinarySource::File(path) => {
-            let file = crate::image::open_source(context, path, values)?;
+            let file = context.open(path, values)?;
             if file.is_dir() {
-                let shown = file.strip_prefix(context).unwrap_or(&file).display();
+                let shown = file.strip_prefix(context.directory()).unwrap_or(&file).display();
                 let message = format!("{shown} is a directory, not a program");
                 return Err(Box::new(Diagnostic::error("source", message, path.place)));
             }
@@ -48,7 +46,7 @@ fn program(
         BinarySource::Rust(rust) => (&rust.path, "Cargo.toml", "name the directory of the package or workspace"),
         BinarySource::Go(go) => (&go.path, "go.mod", "name a directory of a module; `go mod init` makes one"),
     };
-    let directory = context.join(&path.value);
+    let directory = context.directory().join(&path.value);
     let fail = |message: String| Err(Box::new(Diagnostic::error("source", message, path.place).hint(hint)));
     if !directory.is_dir() {
         return fail(format!("there is no directory {}", path.value.display()));

@@ -1,14 +1,19 @@
-//! Files and trees of the context, found and classified without following links out of it.
+//! The build context: the directory that sources are below, with what was found in it.
+//!
+//! Nothing is followed out of it, whatever links say (row I04).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use oci_layout::layer::{Content, EntryKind};
 
 use crate::spec::model::{FileSource, FileSpec};
-use crate::spec::{Diagnostic, Place, Placed, Template, Variables, render_source};
+use crate::spec::{BuildSpec, Diagnostic, Place, Placed, Template, Variables, render_source};
 
 /// Something to copy.
+#[derive(Clone)]
 pub(super) struct Found {
     /// Path below the source, with slashes; empty for the source itself.
     pub below: String,
@@ -20,71 +25,149 @@ pub(super) struct Found {
     pub executable: bool,
 }
 
-/// Finds what `spec` copies from `context`, sorted by path.
-pub(super) fn find(spec: &FileSpec, context: &Path, values: &Variables<'_>) -> Result<Vec<Found>, Box<Diagnostic>> {
-    let excluded = patterns(&spec.exclude)?;
-    match &spec.from {
-        FileSource::CaCertificates(_) => {
-            let bytes = crate::base::embedded::certificates().into_bytes();
-            let kind = EntryKind::File(Content::Bytes(bytes.into()));
-            Ok(vec![Found {
-                below: String::new(),
-                name: Some("ca-certificates.crt".to_owned()),
-                kind,
-                executable: false,
-            }])
-        }
-        FileSource::Path(template) => {
-            let path = open(context, template, values)?;
-            let mut found = Vec::new();
-            walk(&path, String::new(), &excluded, template.place, &mut found)?;
-            Ok(found)
-        }
-        FileSource::Pattern(template) => {
-            let text = render_source(template, values)?;
-            let text = text.to_string_lossy().into_owned();
-            let sign = text.find(FileSource::PATTERN).unwrap_or(text.len());
-            let top = text[..sign].rfind('/').map_or("", |slash| &text[..slash]);
-            let pattern = patterns(&[Placed {
-                value: text[top.len()..].trim_start_matches('/').to_owned(),
-                place: template.place,
-            }])?;
-            let directory = inside(context, &context.join(top), template.place)?;
-            let mut found = Vec::new();
-            walk(&directory, String::new(), &excluded, template.place, &mut found)?;
-            found.retain(|item| !matches!(item.kind, EntryKind::Directory) && pattern.is_match(&item.below));
-            if found.is_empty() {
-                return Err(Box::new(Diagnostic::error("no-match", format!("nothing matches {text}"), template.place)));
+/// The context as it is seen at one time: what was looked at once is not looked at again, for
+/// most platforms want the same.
+pub(crate) struct Context {
+    /// Absolute.
+    directory: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Directories by the names they were asked for, and what they really are.
+    directories: HashMap<PathBuf, PathBuf>,
+    /// Sources by the names they were asked for.
+    sources: HashMap<PathBuf, Result<PathBuf, Problem>>,
+    /// What is below sources, without what is excluded.
+    trees: HashMap<(PathBuf, Vec<String>), Arc<Vec<Found>>>,
+}
+
+/// A diagnostic without its place.
+#[derive(Clone)]
+struct Problem {
+    code: &'static str,
+    message: String,
+}
+
+impl Problem {
+    fn at(self, place: Option<Place>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(self.code, self.message, place))
+    }
+}
+
+impl Context {
+    /// The directory of a build file.
+    pub(crate) fn of(spec: &BuildSpec) -> std::io::Result<Self> {
+        Ok(Self { directory: std::path::absolute(super::context(spec))?, seen: Mutex::default() })
+    }
+
+    /// Absolute.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The path of a source, which must be there and inside the context.
+    pub(crate) fn open(&self, template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
+        self.inside(render_source(template, values)?, template.place)
+    }
+
+    /// Finds what `spec` copies, sorted by path.
+    pub(super) fn find(&self, spec: &FileSpec, values: &Variables<'_>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
+        match &spec.from {
+            FileSource::CaCertificates(_) => {
+                let bytes = crate::base::embedded::certificates().into_bytes();
+                let kind = EntryKind::File(Content::Bytes(bytes.into()));
+                let name = Some("ca-certificates.crt".to_owned());
+                Ok(Arc::new(vec![Found { below: String::new(), name, kind, executable: false }]))
             }
-            Ok(found)
+            FileSource::Path(template) => self.tree(self.open(template, values)?, spec, template.place),
+            FileSource::Pattern(template) => {
+                let text = render_source(template, values)?;
+                let text = text.to_string_lossy().into_owned();
+                let sign = text.find(FileSource::PATTERN).unwrap_or(text.len());
+                let top = text[..sign].rfind('/').map_or("", |slash| &text[..slash]);
+                let pattern = patterns(&[Placed {
+                    value: text[top.len()..].trim_start_matches('/').to_owned(),
+                    place: template.place,
+                }])?;
+                let directory = self.inside(top.into(), template.place)?;
+                let tree = self.tree(directory, spec, template.place)?;
+                let matches =
+                    |item: &&Found| !matches!(item.kind, EntryKind::Directory) && pattern.is_match(&item.below);
+                let found: Vec<Found> = tree.iter().filter(matches).cloned().collect();
+                if found.is_empty() {
+                    return Err(Box::new(Diagnostic::error(
+                        "no-match",
+                        format!("nothing matches {text}"),
+                        template.place,
+                    )));
+                }
+                Ok(Arc::new(found))
+            }
         }
     }
-}
 
-/// The path of a source, which must be there and inside the context whatever links say (row I04).
-pub(crate) fn open(
-    context: &Path,
-    template: &Placed<Template>,
-    values: &Variables<'_>,
-) -> Result<PathBuf, Box<Diagnostic>> {
-    let path = render_source(template, values)?;
-    inside(context, &context.join(path), template.place)
-}
-
-fn inside(context: &Path, path: &Path, place: Option<Place>) -> Result<PathBuf, Box<Diagnostic>> {
-    let missing = |error: std::io::Error| {
-        let reason = error.to_string();
-        let message = format!("cannot read {}: {reason}", path.display());
-        Box::new(Diagnostic::error("source", message, place))
-    };
-    let real = std::fs::canonicalize(path).map_err(missing)?;
-    let top = std::fs::canonicalize(context).map_err(missing)?;
-    if real.starts_with(&top) {
-        Ok(real)
-    } else {
-        let message = format!("{} leads out of the build file's directory, to {}", path.display(), real.display());
-        Err(Box::new(Diagnostic::error("source-outside", message, place)))
+    fn tree(&self, path: PathBuf, spec: &FileSpec, place: Option<Place>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
+        let key = (path, spec.exclude.iter().map(|pattern| pattern.value.clone()).collect());
+        if let Some(known) = self.seen().trees.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let mut found = Vec::new();
+        walk(&key.0, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
+        let found = Arc::new(found);
+        self.seen().trees.insert(key, Arc::clone(&found));
+        Ok(found)
     }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inside(&self, path: PathBuf, place: Option<Place>) -> Result<PathBuf, Box<Diagnostic>> {
+        let mut seen = self.seen();
+        if let Some(known) = seen.sources.get(&path) {
+            return known.clone().map_err(|problem| problem.at(place));
+        }
+        let looked = self.look(&path, &mut seen);
+        seen.sources.insert(path, looked.clone());
+        looked.map_err(|problem| problem.at(place))
+    }
+
+    fn look(&self, path: &Path, seen: &mut Seen) -> Result<PathBuf, Problem> {
+        let path = self.directory.join(path);
+        let missing = |error: std::io::Error| Problem {
+            code: "source",
+            message: format!("cannot read {}: {error}", path.display()),
+        };
+        let real = real(&path, seen).map_err(missing)?;
+        let top = directory(&self.directory, seen).map_err(missing)?;
+        if real.starts_with(&top) {
+            return Ok(real);
+        }
+        let message = format!("{} leads out of the build file's directory, to {}", path.display(), real.display());
+        Err(Problem { code: "source-outside", message })
+    }
+}
+
+/// What `path` really is, as `canonicalize` has it; its directory is resolved once for all in it.
+fn real(path: &Path, seen: &mut Seen) -> std::io::Result<PathBuf> {
+    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        let plain = directory(parent, seen)?.join(name);
+        if !std::fs::symlink_metadata(&plain)?.is_symlink() {
+            return Ok(plain);
+        }
+    }
+    std::fs::canonicalize(path)
+}
+
+fn directory(path: &Path, seen: &mut Seen) -> std::io::Result<PathBuf> {
+    if let Some(known) = seen.directories.get(path) {
+        return Ok(known.clone());
+    }
+    let real = std::fs::canonicalize(path)?;
+    seen.directories.insert(path.to_owned(), real.clone());
+    Ok(real)
 }
 
 fn walk(
@@ -161,8 +244,8 @@ mod tests {
         let spec = parse(&context.join("build.yaml"), &text, &Overrides::default()).unwrap();
         let facts = Facts::default();
         let values = Variables { platform: "linux/amd64".parse().ok(), facts: &facts };
-        match find(&spec.files[0].value, context, &values) {
-            Ok(found) => Ok(found.into_iter().map(|found| found.below).collect()),
+        match Context::of(&spec).unwrap().find(&spec.files[0].value, &values) {
+            Ok(found) => Ok(found.iter().map(|found| found.below.clone()).collect()),
             Err(diagnostic) => Err(diagnostic.message.clone()),
         }
     }

@@ -132,6 +132,26 @@ fn an_offline_build_from_a_bundle_is_the_connected_one() {
 }
 
 #[test]
+fn a_base_that_the_cache_holds_whole_serves_without_a_bundle() {
+    let bench = Bench::new();
+    // An archive takes all of the base, by way of the cache.
+    let (connected, _) = bench.ok(&["build", "--locked", "-o", "oci-archive:app.tar"]);
+    bench.registry.clear_log();
+    let (offline, _) = bench.ok(&["build", "--locked", "--offline", "-o", "oci:out"]);
+    assert_eq!(digest(&offline), digest(&connected));
+    assert!(bench.registry.log().is_empty(), "{:?}", bench.registry.log());
+    // A damaged copy is no copy: it is told like everything that is missing.
+    let layer = oci_layout::Layout::open(bench.path("out")).unwrap();
+    let blobs: Vec<_> = fs::read_dir(bench.path("cache/blobs/sha256")).unwrap().map(|it| it.unwrap().path()).collect();
+    let largest = blobs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
+    bytes[0] ^= 1;
+    fs::write(largest, bytes).unwrap();
+    assert!(layer.verify().is_empty());
+    bench.fails(&["build", "--locked", "--offline", "-o", "oci:again"], 7, &["base ", "base:stable@sha256:"]);
+}
+
+#[test]
 fn inspect_shows_and_verifies_a_bundle() {
     let bench = Bench::new();
     let (vendored, _) = bench.ok(&["vendor", "-o", "bundle.tar"]);

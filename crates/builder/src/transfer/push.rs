@@ -26,7 +26,7 @@ pub async fn push(
     let index = match source.as_ref() {
         Source::Layout(layout) => layout.index().map_err(SourceError::from)?,
         Source::Archive { archive, .. } => archive.index().clone(),
-        Source::Registry { .. } | Source::Embedded(_) | Source::Bundles(_) => {
+        Source::Registry { .. } | Source::Embedded(_) | Source::Kept { .. } => {
             return Err(TransferError::Target {
                 target: from.to_string(),
                 reason: "it is neither a layout nor an archive",

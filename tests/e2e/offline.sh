@@ -82,9 +82,11 @@ crosses() {
     run grep -E 'AF_INET|AF_INET6|AF_NETLINK|AF_PACKET' "$BEYOND_HOME/trace"
     assert_equal "$OUT" "" "sockets of an internet family"
     # And with what is compiled by now.
-    run_ok closed mab build -f build.debian.yaml --locked --offline --bundle "$T/bundle.tar" \
-        -o "oci:$BEYOND_HOME/again" --jobs 1 --progress plain
-    assert_equal "${OUT##*@}" "${EXAMPLE_PUSHED##*@}" "the example $name, built again"
+    if [[ $name != both ]]; then
+        run_ok closed mab build -f build.debian.yaml --locked --offline --bundle "$T/bundle.tar" \
+            -o "oci:$BEYOND_HOME/again" --jobs 1 --progress plain
+        assert_equal "${OUT##*@}" "${EXAMPLE_PUSHED##*@}" "the example $name, built again"
+    fi
     assert_equal "$(sources)" "$before" "sources of $name"
     cd "$T"
 

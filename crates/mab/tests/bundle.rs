@@ -187,6 +187,55 @@ fn an_update_holds_what_the_first_one_lacks() {
 }
 
 #[test]
+fn what_a_bundle_took_along_is_pushed_from_it() {
+    let bench = Bench::new();
+    bench.ok(&["build", "--locked", "--tag", "v1", "-o", "oci:app"]);
+    bench.ok(&["build", "--locked", "--tag", "v2", "-o", "oci:app"]);
+    let base = format!("{}/base:stable", bench.registry.host());
+    let vendor = ["vendor", "-f", "build.yaml", "--image", "oci:app:v1", "--image", "oci:app:v2"];
+    bench.ok(&[&vendor[..], &["-o", "bundle.tar"]].concat());
+    bench.ok(&[&vendor[..], &["-o", "bundle.d"]].concat());
+    let (farm, app) = (TestRegistry::start(), oci_layout::Layout::open(bench.path("app")).unwrap());
+    let index = app.resolve(oci_layout::Selector::Name("v1")).unwrap().digest;
+    for (number, bundle) in ["bundle.tar", "bundle.d", "bundle:bundle.tar"].into_iter().enumerate() {
+        let target = format!("{}/app-{number}", farm.host());
+        let (out, _) = bench.ok(&["push", bundle, &target, "--report", "moved.json"]);
+        assert_eq!(digest(&out), index.to_string(), "{out}");
+        let at = |tag: &str| farm.tag(&format!("app-{number}"), tag).map(|it| it.to_string());
+        assert_eq!((at("v1"), at("v2")), (Some(index.to_string()), Some(index.to_string())));
+        assert_eq!(at("stable"), None, "a base is not pushed");
+        let log = farm.log();
+        let last = |part: &str| log.iter().rposition(|line| line.starts_with(part)).unwrap();
+        let first = |part: &str| {
+            log.iter().position(|line| line.starts_with(part)).unwrap_or_else(|| panic!("{part}: {log:#?}"))
+        };
+        let manifests = format!("PUT /v2/app-{number}/manifests/");
+        assert!(last(&format!("PUT /v2/app-{number}/blobs/")) < first(&format!("{manifests}#")), "{log:#?}");
+        assert!(last(&format!("{manifests}#")) < first(&format!("{manifests}v")), "{log:#?}");
+        let report: serde_json::Value = serde_json::from_slice(&bench.read("moved.json")).unwrap();
+        assert_eq!(report["images"][0]["digest"], index.to_string(), "{report}");
+    }
+    // One by its name; a base only so, and only where all of it is there.
+    let target = format!("{}/one", farm.host());
+    bench.ok(&["push", "bundle:bundle.tar:app:v2", &target]);
+    assert!(farm.tag("one", "v2").is_some() && farm.tag("one", "v1").is_none());
+    let copy = format!("bundle:bundle.tar:{base}");
+    bench.fails(&["copy", &copy, &target], 7, &["is there for linux/amd64, linux/arm64 alone", "hint: "]);
+    bench.ok(&["copy", &copy, &format!("{target}:base"), "--platform", "linux/amd64"]);
+    let picked = format!("bundle:bundle.tar:{base}x");
+    bench.fails(&["copy", &picked, &target], 2, &["has no image ", "it holds ", "hint: name one"]);
+    bench.fails(&["copy", &base, "bundle:new.tar"], 2, &["a bundle is written whole"]);
+    bench.ok(&["vendor", "-o", "bases.tar"]);
+    bench.fails(&["push", "bases.tar", &target], 2, &["has not one image beside the bases"]);
+    // The base of a tag that has moved is there beside what the tag names now.
+    bench.push_base("two");
+    bench.ok(&["vendor", "-f", "build.yaml", "--image", &base, "-o", "both.tar"]);
+    bench.ok(&[&OFFLINE[..], &["both.tar", "-o", "oci:from-both"]].concat());
+    bench.ok(&["push", "both.tar", &format!("{}/mirror/base", farm.host())]);
+    assert_eq!(farm.manifest("mirror/base", "stable"), bench.registry.manifest("base", "stable"));
+}
+
+#[test]
 fn what_a_bundle_lacks_is_told_in_one_list() {
     let bench = Bench::new();
     bench.ok(&["vendor", "--platform", "linux/amd64", "-o", "amd64.tar"]);

@@ -219,6 +219,49 @@ fn facts_beside_the_lock_spare_a_cold_runner_the_bases_layers() {
 }
 
 #[test]
+fn the_metadata_file_names_everything_that_an_image_was_made_from() {
+    let bench = Bench::new();
+    bench.write(".gitignore", "*\n!hello\n!.gitignore\n");
+    let path = std::env::var_os("PATH").unwrap();
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.env_clear().env("PATH", &path).env("HOME", bench.directory.path()).current_dir(bench.directory.path());
+        let identity = ["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"];
+        let output = command.args(identity).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    bench.ok(&["lock"]);
+    for (dirty, more) in [(false, ""), (true, "infer: none\n")] {
+        let text = fs::read_to_string(bench.path("build.yaml")).unwrap();
+        bench.write("build.yaml", &(text + more));
+        if dirty {
+            bench.write("hello", "changed");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mab"));
+        command.env_clear().env("PATH", &path).env("HOME", bench.directory.path());
+        command.current_dir(bench.directory.path()).args(["build", "--locked", "--metadata-file", "m.json"]);
+        assert!(command.output().unwrap().status.success());
+        let metadata: serde_json::Value = serde_json::from_slice(&fs::read(bench.path("m.json")).unwrap()).unwrap();
+        let mab = &metadata["mab"];
+        assert_eq!(mab["mab"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(mab["inputs"]["git"]["commit"], git(&["rev-parse", "HEAD"]), "{mab}");
+        assert_eq!(mab["inputs"]["git"]["dirty"], dirty, "{mab}");
+        let lock = bench.lock();
+        let quoted = |before: &str| lock.split(before).nth(1).unwrap().split('"').next().unwrap();
+        assert_eq!(mab["inputs"]["lock"], quoted("checksum = \""), "{mab}");
+        let image = quoted("image = \"");
+        let base = &mab["manifests"][0]["base"];
+        assert_eq!(format!("{}@{}", base["name"].as_str().unwrap(), base["digest"].as_str().unwrap()), image);
+        assert_eq!(base["manifest"], quoted("linux/amd64\", digest = \""));
+        assert_eq!(mab["compilers"], serde_json::json!([]), "nothing was compiled");
+    }
+}
+
+#[test]
 fn compilers_are_a_note_that_can_be_insisted_on() {
     let bench = Bench::new();
     bench.write("go.mod", "module example.com/x\n\ngo 1.22\n");

@@ -60,6 +60,11 @@ impl Source {
                 Ok(Self::Registry { client: client.clone(), repository: reference.repository })
             }
             Location::Layout { directory, .. } => Ok(Self::Layout(Layout::open(directory)?)),
+            Location::Bundle { path, .. } => {
+                let opened = spawn_blocking(move || Bundles::open(&[path])).await;
+                let bundles = opened.map_err(|error| SourceError::Internal(error.to_string()))??;
+                Ok(Self::Kept { bundles: Arc::new(bundles), cache: None })
+            }
             Location::Archive { file, .. } => {
                 // Of what `docker save` writes, all layers are hashed.
                 let opened = spawn_blocking(move || (Archive::open(&file), file)).await;

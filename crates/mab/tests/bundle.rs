@@ -254,10 +254,25 @@ fn bad_bundles_are_refused_with_a_reason() {
     let bench = Bench::new();
     bench.ok(&["vendor", "-o", "good.tar"]);
     let good = bench.read("good.tar");
+    // What is there stays as it is, and nothing comes beside it.
+    bench.ok(&[&OFFLINE[..], &["good.tar", "-o", "oci:out", "-o", "oci-archive:out.tar"]].concat());
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    bench.write("bad.tar", "");
+    let beside = || {
+        let home = fs::read_dir(bench.directory.path()).unwrap().map(|it| it.unwrap().file_name());
+        let mut names: Vec<_> = home.filter(|name| name != "cache").collect();
+        names.sort();
+        names
+    };
+    let before = (bench.read("out/index.json"), bench.read("out.tar"), bench.read("mab.lock"), beside());
     let refused = |bytes: &[u8], code: i32, says: &[&str]| {
         bench.write("bad.tar", bytes);
-        bench.fails(&[&OFFLINE[..], &["bad.tar", "-o", "oci:bad"]].concat(), code, says);
-        assert!(!bench.path("bad").exists() || fs::read_dir(bench.path("bad")).unwrap().count() <= 3);
+        let outputs = ["bad.tar", "-o", "oci:out", "-o", "oci-archive:out.tar"];
+        bench.fails(&[&OFFLINE[..], &outputs].concat(), code, says);
+        let after = (bench.read("out/index.json"), bench.read("out.tar"), bench.read("mab.lock"), beside());
+        assert!(after == before, "{says:?}: {:?}", after.3);
+        assert!(oci_layout::Layout::open(bench.path("out")).unwrap().verify().is_empty());
+        assert!(!Path::new("/tmp/evil").exists());
     };
     refused(&good[..good.len() / 2], 4, &["it is truncated: it ends at byte", "hint: carry it over again"]);
     refused(&good[..good.len() - 100], 4, &["it is truncated"]);
@@ -306,7 +321,31 @@ fn bad_bundles_are_refused_with_a_reason() {
     refused(&flipped, 4, &["cannot be read", "base:stable"]);
     // So it is where the base's facts are known, and its layers are only copied.
     bench.ok(&["build", "--locked", "-o", "oci:known"]);
-    refused(&flipped, 4, &["bad.tar: image ", "is damaged", "hint: carry it over again"]);
+    bench.fails(
+        &[&OFFLINE[..], &["bad.tar", "-o", "oci:fresh"]].concat(),
+        4,
+        &["bad.tar: image ", "is damaged", "hint: carry it over again"],
+    );
+}
+
+#[test]
+fn a_base_that_is_gone_leaves_the_old_bundle_whole() {
+    let bench = Bench::new();
+    bench.ok(&["vendor", "-o", "bundle.tar"]);
+    bench.ok(&["vendor", "-o", "bundle.d"]);
+    let old = bench.read("bundle.tar");
+    let lock = fs::read_to_string(bench.path("mab.lock")).unwrap();
+    let manifest = lock.split("linux/amd64\", digest = \"").nth(1).unwrap()[..71].to_owned();
+    bench.registry.fault(test_registry::Fault::on("GET", &manifest).always().error(404, "MANIFEST_UNKNOWN"));
+    for output in ["bundle.tar", "bundle.d"] {
+        bench.fails(&["vendor", "-o", output], 5, &["base:stable", "404"]);
+        bench.ok(&["verify", &format!("bundle:{output}")]);
+    }
+    assert!(bench.read("bundle.tar") == old);
+    // What is in the bundle is not asked for.
+    let mut command = bench.command(env!("CARGO_BIN_EXE_mab"), &["build", "--locked", "--bundle", "bundle.tar"]);
+    command.env("MAB_CACHE_DIR", bench.path("cold"));
+    assert_eq!(Bench::run(command).0, 0);
 }
 
 #[test]

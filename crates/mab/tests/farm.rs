@@ -89,7 +89,10 @@ fn everything_goes_by_the_farms_registry_and_the_lock_keeps_the_upstreams_names(
     assert!(out.starts_with(&format!("{image}@sha256:")), "{out}");
     assert!(!err.contains("canary") && !err.contains("ZmFybTpjYW5hcnk="), "{err}");
     let metadata = fs::read_to_string(farm.path("m.json")).unwrap();
-    assert!(metadata.contains(&format!("\"name\": \"{UPSTREAM}\"")) && !metadata.contains("upstream/team"), "{metadata}");
+    assert!(
+        metadata.contains(&format!("\"name\": \"{UPSTREAM}\"")) && !metadata.contains("upstream/team"),
+        "{metadata}"
+    );
     farm.ok(&["lock", "--check"]);
     farm.ok(&["vendor", "-o", "bundle.tar"]);
     let (contents, _) = farm.ok(&["inspect", "bundle:bundle.tar"]);

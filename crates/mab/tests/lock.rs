@@ -132,6 +132,14 @@ fn a_plain_build_adds_what_is_missing_and_says_so() {
     // The new platform is the old content's.
     bench.fails(&["lock", "--check"], 7, &["moved "]);
     bench.fails(&["build", "--locked", "--set", "base=static"], 7, &["lacks static"]);
+    // A lock for another build file.
+    let before = bench.lock();
+    let text = fs::read_to_string(bench.path("build.yaml")).unwrap();
+    bench.write("other.yaml", &text.replace("base:stable", "other:stable"));
+    for arguments in [["build", "--locked", "-f", "other.yaml"], ["build", "--offline", "-f", "other.yaml"]] {
+        bench.fails(&arguments, 7, &["/other:stable", "hint: `mab lock`, with the same -f, adds"]);
+    }
+    assert_eq!(bench.lock(), before);
     let (_, err) = bench.ok(&["build", "--set", "base=static"]);
     assert!(err.contains("added to mab.lock: static"), "{err}");
     assert!(bench.lock().contains("[static]\ndigest = \"sha256:"));

@@ -127,7 +127,10 @@ fn r23_a_pinned_token_server_holds_for_every_command() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let tokens = |realm: Option<String>| {
-        TestRegistry::with(Options { auth: Auth::Token(TokenAuth { realm, ..TokenAuth::default() }), ..Options::default() })
+        TestRegistry::with(Options {
+            auth: Auth::Token(TokenAuth { realm, ..TokenAuth::default() }),
+            ..Options::default()
+        })
     };
     let other = tokens(None);
     let registry = tokens(Some(format!("{}/token", other.url())));

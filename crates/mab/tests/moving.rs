@@ -7,7 +7,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use oci_layout::{Layout, Selector};
-use test_registry::{Auth, Image, Options, TestRegistry};
+use test_registry::{Auth, Image, Options, TestRegistry, TokenAuth};
 
 struct Ran {
     code: i32,
@@ -177,6 +177,72 @@ fn a_login_is_asked_for_before_it_is_kept() {
     // Without a terminal there is nobody to ask.
     assert_eq!(mab(home, &["login", &registry.host()]).code, 2);
     assert_eq!(mab_with(home, "\n", &login).code, 2);
+}
+
+/// The registry sends to another token server than the pinned one: neither that one nor the pinned
+/// one hears of the password.
+#[test]
+fn r23_a_pinned_token_server_holds_for_every_command() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let tokens = |realm: Option<String>| {
+        TestRegistry::with(Options {
+            auth: Auth::Token(TokenAuth { realm, ..TokenAuth::default() }),
+            ..Options::default()
+        })
+    };
+    let other = tokens(None);
+    let registry = tokens(Some(format!("{}/token", other.url())));
+    let index = registry.put_index("a", Some("v1"), &images());
+    let (host, own) = (registry.host(), format!("{}/token", registry.url()));
+    let auth = r#"{"auths":{"HOST":{"username":"builder","password":"canary-password"}}}"#.replace("HOST", &host);
+    std::fs::create_dir(home.join(".docker")).unwrap();
+    std::fs::write(home.join(".docker/config.json"), auth).unwrap();
+    let file = "version: 1\nbase: BASE\nimage: HOST/b\nfiles: [{from: hello, to: /hello}]\n";
+    std::fs::write(home.join("hello"), "hello").unwrap();
+    std::fs::write(home.join("build.yaml"), file.replace("BASE", "HOST/a:v1").replace("HOST", &host)).unwrap();
+    std::fs::write(home.join("push.yaml"), file.replace("BASE", "scratch").replace("HOST", &host)).unwrap();
+    let image = format!("{host}/a:v1");
+    let commands: [&[&str]; 14] = [
+        &["build"],
+        &["build", "--push", "-f", "push.yaml"],
+        &["build", "--dry-run"],
+        &["check"],
+        &["check", &image],
+        &["lock"],
+        &["vendor", "--image", &image, "-o", "bundle.tar"],
+        &["verify", &image],
+        &["inspect", &image],
+        &["copy", &image, "oci:x"],
+        &["index", "inspect", &image],
+        &["index", "rm", &image, "--platform", "linux/arm64"],
+        &["index", "create", &image, &image],
+        &["index", "annotate", &image, "--annotation", "a=b"],
+    ];
+    for command in commands {
+        registry.clear_log();
+        let ran = mab(home, &[command, &["--auth-realm", &own]].concat());
+        assert_eq!(ran.code, 6, "{command:?}: {}", ran.err);
+        assert!(ran.err.contains("another one is pinned"), "{command:?}: {}", ran.err);
+        let log = registry.log();
+        assert!(!log.is_empty() && log.iter().all(|line| line.ends_with(" 401")), "{command:?}: {log:#?}");
+    }
+    let login = ["login", &host, "-u", "builder", "--password-stdin", "--auth-realm", &own];
+    assert_eq!(mab_with(home, "canary-password", &login).code, 6);
+    assert_eq!(other.connections(), 0, "nobody else hears of the password");
+    assert_eq!(registry.tag("a", "v1"), Some(index.digest));
+
+    // The pinned one, where the registry names it, is asked.
+    let registry = tokens(None);
+    let file = file.replace("BASE", "scratch").replace("HOST", &registry.host());
+    std::fs::write(home.join("push.yaml"), file).unwrap();
+    let auth = r#"{"auths":{"HOST":{"username":"builder","password":"canary-password"}}}"#;
+    std::fs::write(home.join(".docker/config.json"), auth.replace("HOST", &registry.host())).unwrap();
+    let own = format!("{}/token", registry.url());
+    let ran = mab(home, &["build", "--push", "-f", "push.yaml", "--auth-realm", &own, "--progress", "quiet"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(registry.log().iter().any(|line| line.starts_with("GET /token")), "{:#?}", registry.log());
+    assert!(registry.tag("b", "latest").is_some());
 }
 
 #[test]

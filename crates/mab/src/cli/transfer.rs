@@ -6,9 +6,8 @@ use builder::transfer::Location;
 use clap::Args;
 use oci_layout::Platform;
 use registry_client::Reference;
-use registry_client::config::Url;
 
-use super::Progress;
+use super::{Progress, Registries};
 
 /// Examples below the help text.
 pub(crate) const COPY_EXAMPLES: &str = "Examples:
@@ -33,9 +32,8 @@ pub(crate) const PUSH_EXAMPLES: &str = "Examples:
 /// How to talk, to people and to registries.
 #[derive(Args, Debug)]
 pub(crate) struct Talk {
-    /// The token server that alone may see credentials
-    #[arg(long, value_name = "URL")]
-    pub(crate) auth_realm: Option<Url>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// How to show progress
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,

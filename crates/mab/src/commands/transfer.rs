@@ -60,7 +60,7 @@ pub(super) fn run(
 ) -> u8 {
     let session = Session::new();
     let reporter = progress::reporter(talk.progress, talk.verbose);
-    let client = match session.client_trusting(&reporter, talk.auth_realm.clone()) {
+    let client = match session.client(&reporter, &talk.registries) {
         Ok(client) => client,
         Err(code) => return code,
     };

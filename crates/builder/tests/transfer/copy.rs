@@ -240,9 +240,11 @@ async fn a_copy_that_broke_off_goes_on_where_it_stopped() {
     to.clear_faults();
     from.clear_log();
     let again = copy(&at(&from, "a:v1"), &at(&to, "b:v1")).await.unwrap();
-    assert_eq!((again.moved.existed, again.moved.blobs), (before, 9 - before));
+    // What was under way when the first one gave up may still have arrived.
+    assert!(before >= 4 && again.moved.existed >= before, "{before}: {:?}", again.moved);
+    assert_eq!(again.moved.blobs, 9 - again.moved.existed);
     let reads = from.log().iter().filter(|line| line.starts_with("GET /v2/a/blobs/")).count();
-    assert_eq!(reads, 9 - before, "only what is missing is read");
+    assert_eq!(reads, again.moved.blobs, "only what is missing is read");
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ mod tests {
         let git = gathered(directory, &env, "").git.unwrap();
         assert_eq!((git.tag.as_deref(), git.branch, git.dirty), (Some("v1.10.0"), None, true));
         assert!(git.describe.ends_with("-dirty"), "{}", git.describe);
-        assert_eq!(gathered(directory, &env, "infer: none").git, None, "nothing asks for it");
+        assert!(gathered(directory, &env, "infer: none").git.is_some(), "the result says it, whatever asks");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci_layout::archive::{Archive, ArchiveError};
 use oci_layout::blob::FileBlob;
-use oci_layout::digest::{VerifyError, VerifyingReader};
+use oci_layout::digest::VerifyingReader;
 use oci_layout::document::{Document, MAX_DOCUMENT};
 use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest, Layout, StoreError};
 use registry_client::{Client, LocalSource, RemoteSource, Repository, UploadSource};
@@ -277,7 +277,8 @@ impl Source {
             });
             return joined(work.await);
         }
-        let written = self.read(descriptor, move |mut reader| {
+        // The writer hashes what it gets: once is enough.
+        let written = self.read_unverified(descriptor, move |mut reader| {
             let mut writer = store.writer()?;
             let path = writer.path().to_owned();
             let mut buffer = vec![0; 256 * 1024];
@@ -294,15 +295,20 @@ impl Source {
                     source,
                 })?;
                 progress(writer.size());
+                if writer.size() > expected.size {
+                    break;
+                }
             }
             writer.commit_as(&expected)?;
             Ok(())
         });
         match (written.await, self) {
-            (Err(SourceError::Store(StoreError::Io { source, .. })), Self::Kept { bundles, .. })
-                if source.get_ref().is_some_and(|inner| inner.is::<VerifyError>()) =>
-            {
-                Err(bundles.damaged(&descriptor.digest, source).into())
+            (Err(SourceError::Store(StoreError::Content { source, .. })), Self::Kept { bundles, .. }) => {
+                Err(bundles.damaged(&descriptor.digest, io::Error::other(source)).into())
+            }
+            (Err(SourceError::Store(StoreError::Content { source, .. })), Self::Archive { path, .. }) => {
+                let (digest, source) = (descriptor.digest, io::Error::other(source));
+                Err(SourceError::Archive { path: path.clone(), source: ArchiveError::Blob { digest, source } })
             }
             (written, _) => written,
         }

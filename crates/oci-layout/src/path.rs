@@ -102,8 +102,16 @@ impl ImagePath {
 
     /// The directory that it is in. None for the root.
     pub fn parent(&self) -> Option<Self> {
-        let slash = self.0.rfind('/').filter(|_| !self.is_root())?;
-        Some(if slash == 0 { Self::root() } else { Self(Arc::from(&self.0[..slash])) })
+        Some(self.directory()).filter(|directory| !directory.is_empty()).map(|directory| Self(Arc::from(directory)))
+    }
+
+    /// The text of the directory that it is in. Empty for the root.
+    pub fn directory(&self) -> &str {
+        match self.0.rfind('/') {
+            _ if self.is_root() => "",
+            Some(0) | None => "/",
+            Some(slash) => &self.0[..slash],
+        }
     }
 
     /// All directories above it, the root first.
@@ -166,8 +174,10 @@ impl Ord for ImagePath {
             byte => byte,
         };
         let (ours, theirs) = (self.0.as_bytes(), other.0.as_bytes());
-        match ours.iter().zip(theirs).position(|(a, b)| a != b) {
-            Some(at) => key(self, at).cmp(&key(other, at)),
+        // Neighbours in a tree begin alike: eight bytes at a time.
+        let alike = ours.chunks_exact(8).zip(theirs.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
+        match ours[alike..].iter().zip(&theirs[alike..]).position(|(a, b)| a != b) {
+            Some(at) => key(self, alike + at).cmp(&key(other, alike + at)),
             None => ours.len().cmp(&theirs.len()),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use oci_layout::layer::{Content, EntryKind};
@@ -14,10 +14,10 @@ use crate::spec::{BuildSpec, Diagnostic, Place, Placed, Template, Variables, ren
 
 /// Something to copy.
 #[derive(Clone)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Path below the source, with slashes; empty for the source itself.
     pub below: String,
-    /// Name of the source itself.
+    /// Name of the source itself; what is below it has none.
     pub name: Option<String>,
     /// What it is.
     pub kind: EntryKind,
@@ -30,17 +30,17 @@ pub(super) struct Found {
 pub(crate) struct Context {
     /// Absolute.
     directory: PathBuf,
-    seen: Mutex<Seen>,
+    seen: RwLock<Seen>,
 }
 
 #[derive(Default)]
 struct Seen {
     /// Directories by the names they were asked for, and what they really are.
     directories: HashMap<PathBuf, PathBuf>,
-    /// Sources by the names they were asked for.
-    sources: HashMap<PathBuf, Result<PathBuf, Problem>>,
-    /// What is below sources, without what is excluded.
-    trees: HashMap<(PathBuf, Vec<String>), Arc<Vec<Found>>>,
+    /// Sources by the texts they were asked for.
+    sources: HashMap<String, Result<PathBuf, Problem>>,
+    /// What is below sources, by their texts and what is excluded.
+    trees: HashMap<(String, Vec<String>), Arc<Vec<Found>>>,
 }
 
 /// A diagnostic without its place.
@@ -59,7 +59,7 @@ impl Problem {
 impl Context {
     /// The directory of a build file.
     pub(crate) fn of(spec: &BuildSpec) -> std::io::Result<Self> {
-        Ok(Self { directory: std::path::absolute(super::context(spec))?, seen: Mutex::default() })
+        Ok(Self { directory: std::path::absolute(super::context(spec))?, seen: RwLock::default() })
     }
 
     /// Absolute.
@@ -69,11 +69,12 @@ impl Context {
 
     /// The path of a source, which must be there and inside the context.
     pub(crate) fn open(&self, template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
-        self.inside(render_source(template, values)?, template.place)
+        let text = render_source(template, values)?;
+        self.inside(text, &mut self.seen()).map_err(|problem| problem.at(template.place))
     }
 
     /// Finds what `spec` copies, sorted by path.
-    pub(super) fn find(&self, spec: &FileSpec, values: &Variables<'_>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
+    pub(crate) fn find(&self, spec: &FileSpec, values: &Variables<'_>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
         match &spec.from {
             FileSource::CaCertificates(_) => {
                 let bytes = crate::base::embedded::certificates().into_bytes();
@@ -81,61 +82,61 @@ impl Context {
                 let name = Some("ca-certificates.crt".to_owned());
                 Ok(Arc::new(vec![Found { below: String::new(), name, kind, executable: false }]))
             }
-            FileSource::Path(template) => self.tree(self.open(template, values)?, spec, template.place),
+            FileSource::Path(template) => self.tree(render_source(template, values)?, spec, template.place),
             FileSource::Pattern(template) => {
                 let text = render_source(template, values)?;
-                let text = text.to_string_lossy().into_owned();
                 let sign = text.find(FileSource::PATTERN).unwrap_or(text.len());
                 let top = text[..sign].rfind('/').map_or("", |slash| &text[..slash]);
                 let pattern = patterns(&[Placed {
                     value: text[top.len()..].trim_start_matches('/').to_owned(),
                     place: template.place,
                 }])?;
-                let directory = self.inside(top.into(), template.place)?;
-                let tree = self.tree(directory, spec, template.place)?;
+                let tree = self.tree(top.to_owned(), spec, template.place)?;
                 let matches =
                     |item: &&Found| !matches!(item.kind, EntryKind::Directory) && pattern.is_match(&item.below);
                 let found: Vec<Found> = tree.iter().filter(matches).cloned().collect();
                 if found.is_empty() {
-                    return Err(Box::new(Diagnostic::error(
-                        "no-match",
-                        format!("nothing matches {text}"),
-                        template.place,
-                    )));
+                    let message = format!("nothing matches {text}");
+                    return Err(Box::new(Diagnostic::error("no-match", message, template.place)));
                 }
                 Ok(Arc::new(found))
             }
         }
     }
 
-    fn tree(&self, path: PathBuf, spec: &FileSpec, place: Option<Place>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
-        let key = (path, spec.exclude.iter().map(|pattern| pattern.value.clone()).collect());
-        if let Some(known) = self.seen().trees.get(&key) {
+    fn tree(&self, source: String, spec: &FileSpec, place: Option<Place>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
+        let key = (source, spec.exclude.iter().map(|pattern| pattern.value.clone()).collect());
+        if let Some(known) = self.seen.read().unwrap_or_else(PoisonError::into_inner).trees.get(&key) {
             return Ok(Arc::clone(known));
         }
+        // Who wants the same at the same time waits here for the first to see it.
+        let mut seen = self.seen();
+        if let Some(known) = seen.trees.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let path = self.inside(key.0.clone(), &mut seen).map_err(|problem| problem.at(place))?;
         let mut found = Vec::new();
-        walk(&key.0, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
+        walk(&path, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
         let found = Arc::new(found);
-        self.seen().trees.insert(key, Arc::clone(&found));
+        seen.trees.insert(key, Arc::clone(&found));
         Ok(found)
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> RwLockWriteGuard<'_, Seen> {
+        self.seen.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inside(&self, path: PathBuf, place: Option<Place>) -> Result<PathBuf, Box<Diagnostic>> {
-        let mut seen = self.seen();
-        if let Some(known) = seen.sources.get(&path) {
-            return known.clone().map_err(|problem| problem.at(place));
+    fn inside(&self, source: String, seen: &mut Seen) -> Result<PathBuf, Problem> {
+        if let Some(known) = seen.sources.get(&source) {
+            return known.clone();
         }
-        let looked = self.look(&path, &mut seen);
-        seen.sources.insert(path, looked.clone());
-        looked.map_err(|problem| problem.at(place))
+        let looked = self.look(&source, seen);
+        seen.sources.insert(source, looked.clone());
+        looked
     }
 
-    fn look(&self, path: &Path, seen: &mut Seen) -> Result<PathBuf, Problem> {
-        let path = self.directory.join(path);
+    fn look(&self, source: &str, seen: &mut Seen) -> Result<PathBuf, Problem> {
+        let path = self.directory.join(source);
         let missing = |error: std::io::Error| Problem {
             code: "source",
             message: format!("cannot read {}: {error}", path.display()),
@@ -181,7 +182,8 @@ fn walk(
     let unreadable = |error: std::io::Error| fail(format!("cannot read {}: {error}", path.display()));
     let metadata = std::fs::symlink_metadata(path).map_err(unreadable)?;
     let kind = metadata.file_type();
-    let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let name = path.file_name().filter(|_| below.is_empty());
+    let name = name.and_then(|name| name.to_str()).map(str::to_owned);
     if !below.is_empty() && excluded.is_match(&below) {
         return Ok(());
     }

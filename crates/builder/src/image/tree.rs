@@ -36,14 +36,18 @@ pub(super) struct Item {
 /// The tree of base and finished layers, and the entries of the layer that is being made.
 pub(super) struct Growing {
     tree: Tree,
+    /// With each of them, all that is above it.
     entries: BTreeMap<ImagePath, Entry>,
     hide: bool,
+    /// The directory that something was put into last, and where that really is: most files have
+    /// many others beside them.
+    last: Option<(ImagePath, ImagePath)>,
 }
 
 impl Growing {
     /// With `hide`, everything may replace a file of the base.
     pub(super) fn new(tree: Tree, hide: bool) -> Self {
-        Self { tree, entries: BTreeMap::new(), hide }
+        Self { tree, entries: BTreeMap::new(), hide, last: None }
     }
 
     pub(super) fn into_tree(self) -> Tree {
@@ -66,8 +70,13 @@ impl Growing {
             Box::new(Diagnostic::error("destination", format!("{wanted} cannot be in the image: {error}"), place))
         };
         let is_directory = matches!(kind, EntryKind::Directory);
-        let path = self.tree.resolve(&wanted, is_directory).map_err(|error| unusable(&error))?;
+        let path = match self.beside_the_last(&wanted).filter(|_| !is_directory) {
+            Some(path) => path,
+            None => self.tree.resolve(&wanted, is_directory).map_err(|error| unusable(&error))?,
+        };
         if let Some(there) = self.tree.get(&path) {
+            // It may be a link on the way to that directory.
+            self.last = None;
             let same_kind = is_directory && there.is_directory();
             if !is_directory && there.is_directory() {
                 return Err(unusable(&format_args!("{path} is a directory")));
@@ -83,10 +92,11 @@ impl Growing {
                 return Err(Box::new(Diagnostic::error(code, message, place).hint(hint)));
             }
         }
-        for parent in path.ancestors().into_iter().filter(|parent| !parent.is_root()) {
-            if self.entries.contains_key(&parent) {
-                continue;
-            }
+        let above = std::iter::successors(path.parent(), ImagePath::parent);
+        let mut above: Vec<ImagePath> =
+            above.take_while(|parent| !parent.is_root() && !self.entries.contains_key(parent)).collect();
+        above.reverse();
+        for parent in above {
             let known = self.tree.get(&parent).filter(|node| node.is_directory());
             let (mode, uid, gid) = known.map_or((0o755, 0, 0), |node| (node.mode, number(node.uid), number(node.gid)));
             self.add(Entry::new(parent, EntryKind::Directory, mode).owned_by(uid, gid)).map_err(|e| unusable(&e))?;
@@ -94,7 +104,19 @@ impl Growing {
         let mut entry = Entry::new(path.clone(), kind, mode).owned_by(owner.uid, owner.gid);
         entry.xattrs = xattrs;
         self.add(entry).map_err(|error| unusable(&error))?;
+        if !is_directory && self.last.as_ref().is_none_or(|(asked, _)| asked.as_str() != wanted.directory()) {
+            self.last = wanted.parent().zip(path.parent());
+        }
         Ok(path)
+    }
+
+    /// Where `wanted` is, if something was put into the same directory just before.
+    fn beside_the_last(&self, wanted: &ImagePath) -> Option<ImagePath> {
+        let (asked, real) = self.last.as_ref().filter(|(asked, _)| asked.as_str() == wanted.directory())?;
+        if asked == real {
+            return Some(wanted.clone());
+        }
+        real.join(wanted.file_name()?).ok()
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), oci_layout::layer::facts::InsertError> {

@@ -170,7 +170,8 @@ pub(super) async fn programs_and_images(
 ) -> Result<(Vec<Vec<Arc<Finished>>>, Vec<CompilerResult>), BuildError> {
     let mut wanted = wanted(shared, assemblies)?;
     let units = survey(shared, assemblies, &mut wanted).await?;
-    if !units.is_empty() {
+    let compiled = !units.is_empty();
+    if compiled {
         // What does not fit is told before the compilers run, not after.
         drafts(shared, assemblies, &wanted.awaited).await?;
     }
@@ -198,7 +199,7 @@ pub(super) async fn programs_and_images(
                 && begun.insert((image, platform))
             {
                 let programs = programs.iter().flatten().cloned().collect();
-                tasks.spawn(assemble(Arc::clone(shared), Arc::clone(assembly), image, platform, programs));
+                tasks.spawn(assemble(Arc::clone(shared), Arc::clone(assembly), image, platform, programs, compiled));
             }
         }
         match tasks.join_next().await {
@@ -409,17 +410,28 @@ pub(super) async fn drafts(
     assemblies: &[Arc<Assembly>],
     awaited: &Awaited,
 ) -> Result<BTreeMap<(usize, TargetPlatform), Outline>, BuildError> {
-    let drafting = awaited.iter().filter_map(|(&(image, platform), programs)| {
-        let (assembly, programs) = (Arc::clone(assemblies.get(image)?), programs.clone());
-        let allow = gate::allowed(shared, assembly.spec.of(platform));
-        Some(async move {
-            let drawn = blocking(move || Ok(outline(&assembly, platform, &programs, &allow))).await?;
-            Ok::<_, BuildError>(((image, platform), drawn))
+    let wanted: Vec<_> = awaited
+        .iter()
+        .filter_map(|(&(image, platform), programs)| {
+            let assembly = Arc::clone(assemblies.get(image)?);
+            let allow = gate::allowed(shared, assembly.spec.of(platform));
+            Some((image, assembly, platform, programs.clone(), allow))
+        })
+        .collect();
+    // As many at a time as there are cores: they do nothing but compute.
+    let share = wanted.len().div_ceil(shared.jobs.get()).max(1);
+    let drafting = wanted.chunks(share).map(|chunk| {
+        let chunk = chunk.to_vec();
+        blocking(move || {
+            let draw = |(image, assembly, platform, programs, allow): &(_, Arc<Assembly>, _, Vec<_>, _)| {
+                ((*image, *platform), outline(assembly, *platform, programs, allow))
+            };
+            Ok(chunk.iter().map(draw).collect::<Vec<_>>())
         })
     });
     let mut outlines = BTreeMap::new();
     let mut problems: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
-    for ((image, platform), drawn) in try_join_all(drafting).await? {
+    for ((image, platform), drawn) in try_join_all(drafting).await?.into_iter().flatten() {
         match drawn {
             Ok(outline) => {
                 outlines.insert((image, platform), outline);
@@ -533,12 +545,14 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) ->
     .await
 }
 
+/// Makes one platform's image; with `compiled`, compilers have run since its sources were looked at.
 async fn assemble(
     shared: Arc<Shared>,
     assembly: Arc<Assembly>,
     image: usize,
     platform: TargetPlatform,
     programs: Vec<PathBuf>,
+    compiled: bool,
 ) -> Result<Finish, BuildError> {
     blocking(move || {
         let spec = assembly.spec.of(platform);
@@ -553,10 +567,11 @@ async fn assemble(
         let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
         let allow = gate::allowed(&shared, spec);
         let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
-        // Looked at anew: compilers may have written some of them.
-        let sources = Context::of(spec)?;
+        // Looked at anew, where compilers may have written some of them.
+        let anew = compiled.then(|| Context::of(spec)).transpose()?;
+        let sources = anew.as_ref().unwrap_or(&assembly.context);
         let hide = allow.contains(&CheckId::HiddenFile);
-        let mut draft = draft(spec, &sources, &values, tree, &programs, hide).map_err(fault)?;
+        let mut draft = draft(spec, sources, &values, tree, &programs, hide).map_err(fault)?;
         let around = assembly.around(platform);
         let any_user = allow.contains(&CheckId::User);
         let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;

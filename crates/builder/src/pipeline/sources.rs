@@ -3,19 +3,21 @@
 
 use super::*;
 use crate::image::Context;
-use crate::spec::model::FileSource;
 
 /// Whether the sources of all platforms are there.
 pub(super) fn check(spec: &BuildSpec, context: &Context, facts: &Facts, env: &Environment) -> Result<(), BuildError> {
     let mut problems: Vec<Diagnostic> = Vec::new();
+    let mut looked: Vec<&BuildSpec> = Vec::new();
     for platform in spec.platforms.iter().map(|platform| platform.value) {
         let values = Variables { platform: Some(platform), facts };
         let own = spec.of(platform);
+        // What does not name the platform is the same for all that share their settings.
+        let again = looked.iter().any(|other| std::ptr::eq(*other, own));
+        looked.push(own);
         let binaries = own.binaries.iter().map(|binary| program(&binary.value.source, context, &values, env));
-        let files = own.files.iter().map(|file| match &file.value.from {
-            FileSource::Path(path) => context.open(path, &values).map(drop),
-            // What a pattern leads to is known when it is walked.
-            FileSource::Pattern(_) | FileSource::CaCertificates(_) => Ok(()),
+        let files = own.files.iter().filter(|file| !again || file.value.from.varies()).map(|file| {
+            let found = context.find(&file.value, &values);
+            found.map(drop)
         });
         for problem in binaries.chain(files).filter_map(Result::err) {
             // Most are the same for every platform.

@@ -1,7 +1,5 @@
 //! Templates with values, where a mistake is told with its place.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use oci_layout::ImagePath;
 use registry_client::Tag;
@@ -54,11 +52,11 @@ pub fn render_tag(template: &Placed<Template>, values: &Variables<'_>) -> Result
 
 /// The path below the build file's directory that `template` is with `values`. That no link on
 /// the way leads out of it is for who opens it.
-pub fn render_source(template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
+pub fn render_source(template: &Placed<Template>, values: &Variables<'_>) -> Result<String, Box<Diagnostic>> {
     let text = render(template, values)?;
     match source_fault(&text) {
         Some(reason) => Err(Box::new(Problem::SourcePath { path: clip(&text), reason }.at(template.place))),
-        None => Ok(PathBuf::from(text)),
+        None => Ok(text),
     }
 }
 

@@ -378,7 +378,7 @@ fn what_values_make_of_a_text_is_looked_at_again() {
         let message = |problem: Box<Diagnostic>| format!("{} {}", problem.place().unwrap(), problem.message);
         [
             render_tag(&spec.tags[0], &values).map_or_else(message, |tag| tag.to_string()),
-            render_source(source, &values).map_or_else(message, |path| path.display().to_string()),
+            render_source(source, &values).map_or_else(message, |path| path.to_string()),
             render_file(&spec.binaries[0].value.to, &values).map_or_else(message, |path| path.to_string()),
         ]
     };

@@ -72,6 +72,14 @@ pub enum FileSource {
 impl FileSource {
     /// What makes a pattern of a path. `[*]` is a star itself.
     pub const PATTERN: &[char] = &['*', '?', '['];
+
+    /// Whether it may be another for each platform.
+    pub fn varies(&self) -> bool {
+        match self {
+            Self::Path(template) | Self::Pattern(template) => template.value.constant().is_none(),
+            Self::CaCertificates(_) => false,
+        }
+    }
 }
 
 /// A set of Linux capabilities, by number; written as permitted and effective.

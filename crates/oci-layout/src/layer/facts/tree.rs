@@ -340,12 +340,7 @@ impl Tree {
     /// directories of root's with mode 0755; no link is followed, so resolve the path before.
     pub fn insert(&mut self, entry: &Entry) -> Result<Option<Node>, InsertError> {
         let path = &entry.path;
-        let ancestors = path.ancestors();
-        for ancestor in &ancestors {
-            if self.nodes.get(ancestor).is_some_and(|node| !node.is_directory()) {
-                return Err(InsertError::NotDirectory { path: path.clone(), file: ancestor.clone() });
-            }
-        }
+        let missing = self.missing_above(path)?;
         let mut node = Node {
             kind: NodeKind::Directory,
             mode: entry.mode,
@@ -371,12 +366,34 @@ impl Tree {
                 _ => return Err(InsertError::HardLink { path: path.clone(), to: to.clone() }),
             },
         }
-        if !node.is_directory() && (path.is_root() || !self.below(path).is_empty()) {
+        // Only a directory that is there has something below it.
+        let occupied =
+            |tree: &Self| tree.nodes.get(path).is_some_and(Node::is_directory) && tree.inside(path).is_some();
+        if !node.is_directory() && (path.is_root() || occupied(self)) {
             return Err(InsertError::NotEmpty { path: path.clone() });
         }
-        for ancestor in ancestors {
-            self.nodes.entry(ancestor).or_insert_with(|| Node::implied(None));
+        for ancestor in missing {
+            self.nodes.insert(ancestor, Node::implied(None));
         }
         Ok(self.nodes.insert(path.clone(), node))
+    }
+
+    /// The directories above `path` that are not there. What is above one that is there, is there.
+    fn missing_above(&self, path: &ImagePath) -> Result<Vec<ImagePath>, InsertError> {
+        let mut missing = Vec::new();
+        for ancestor in std::iter::successors(path.parent(), ImagePath::parent) {
+            match self.nodes.get(&ancestor) {
+                Some(node) if node.is_directory() => break,
+                Some(_) => return Err(InsertError::NotDirectory { path: path.clone(), file: ancestor }),
+                None => missing.push(ancestor),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Something below `top`.
+    fn inside(&self, top: &ImagePath) -> Option<&ImagePath> {
+        let (next, _) = self.nodes.range((Bound::Excluded(top), Bound::Unbounded)).next()?;
+        next.starts_with(top).then_some(next)
     }
 }

@@ -47,9 +47,7 @@ impl<'a> Loaders<'a> {
             };
             // musl's file has two names: its own, and that of the C library.
             let at = if libc == Libc::Musl { path.clone() } else { real };
-            known
-                .entry((kind(&elf), libc))
-                .or_insert_with(|| Rc::new(Loader::new(files, libc, at, &elf, environment)));
+            known.entry((kind(&elf), libc)).or_insert_with(|| Rc::new(Loader::new(files, libc, at, &elf, environment)));
         }
         Self { files, environment, known, asked: RefCell::default() }
     }

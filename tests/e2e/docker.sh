@@ -27,6 +27,33 @@ test_rust_runs_on_every_platform() { example_runs rust; }
 test_go_runs_on_every_platform() { example_runs go; }
 test_both_languages_run_on_every_platform() { example_runs both; }
 
+# Five single images joined by mab: the list is the one that `docker manifest` makes
+# of them, and Docker runs the right one on each platform.
+test_an_index_is_dockers_list_and_runs_everywhere() {
+    local five=localhost:5000/five name images=()
+    for name in $(bases_names); do
+        run_ok as_user mab copy --progress quiet "$BASE:parts-merged-oci-$name" "$five:$name"
+        images+=("$five:$name")
+    done
+    run_ok as_user mab index create --progress quiet "$five:mab" "${images[@]}"
+    assert_equal "$OUT" "$five@$(crane digest --insecure "$five:mab")"
+    run_ok docker manifest create --insecure "$five:docker" "${images[@]}"
+    run_ok docker manifest push --purge --insecure "$five:docker"
+    assert_equal "$(entries "$five:mab")" "$(entries "$five:docker")" "the entries"
+    assert_equal "$(entries "$five:mab" | jq length)" 5 "entries"
+    run_ok crane validate --insecure --remote "$five:mab"
+    for name in $(bases_names); do
+        run_ok docker_run "$five:mab" "$(bases_platform "$name")" /bin/sh -c 'echo "runs on $(uname -m)"'
+        assert_equal "$OUT" "runs on $(bases_machine "$name")" "Docker, $name"
+    done
+}
+
+# The entries of an index, sorted.
+entries() {
+    crane manifest --insecure "$1" | jq -cS '[.manifests[] | {digest, size, mediaType,
+        os: .platform.os, architecture: .platform.architecture, variant: .platform.variant}] | sort_by(.digest)'
+}
+
 # A file in a directory that is a link in the base must not replace the link,
 # under Docker and under whatever else unpacks layer by layer.
 test_links_and_modes_of_both_bases_survive() {

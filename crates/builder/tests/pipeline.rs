@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, build};
 use builder::event::Silent;
+use builder::lock::update::{LockRequest, Moves, lock};
 use builder::process::{Children, Environment};
 use builder::spec::{Overrides, parse};
 use oci_layout::Layout;
@@ -71,6 +72,20 @@ impl Bench {
         let client = Client::new(Config::default()).unwrap();
         let built = build(self.request(outputs), &client, Arc::new(Children::new()), Arc::new(Silent)).await;
         built.map(|mut outcomes| outcomes.remove(0))
+    }
+
+    /// Locks the bases, as `mab lock` does.
+    async fn lock(&self) {
+        let request = LockRequest {
+            specs: self.request(&[]).specs,
+            moves: Moves::Nothing,
+            facts: false,
+            compilers: Default::default(),
+            cache: Some(self.path("cache")),
+            scratch: self.path("scratch"),
+            jobs: 1,
+        };
+        lock(request, &Client::new(Config::default()).unwrap()).await.unwrap();
     }
 
     /// Lines of the registry's log that begin so.
@@ -161,6 +176,56 @@ async fn what_is_unchanged_is_neither_compressed_nor_sent() {
     let elsewhere = bench.build(&[Output::Push, Output::Layout(Some(bench.path("oci")))]).await.unwrap();
     assert_eq!(elsewhere.manifests, first.manifests);
     assert_eq!(Layout::open(bench.path("oci")).unwrap().verify(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_the_tag_names_already_takes_one_request() {
+    let bench = Bench::new(&FINISHED.replace("/app\nbase", "/base\nbase"));
+    // The base is of the same registry, and named by its digest.
+    let base = bench.build(&[Output::Push]).await.unwrap();
+    let text = FINISHED.replace("to: /app", "to: /other").replace("scratch", &base.references[0]);
+    bench.write("build.yaml", &text.replace("REGISTRY", &bench.registry.host()));
+    bench.lock().await;
+    let first = bench.build(&[Output::Push]).await.unwrap();
+    bench.registry.clear_log();
+    let again = bench.build(&[Output::Push]).await.unwrap();
+    assert_eq!(again.index, first.index);
+    assert_eq!(bench.registry.log(), ["HEAD /v2/app/manifests/latest 200"]);
+
+    // All is there under another name: each document is looked for, and the tag is set.
+    let text = std::fs::read_to_string(bench.path("build.yaml")).unwrap();
+    bench.write("build.yaml", &format!("{text}tags: [other]\n"));
+    bench.registry.clear_log();
+    bench.build(&[Output::Push]).await.unwrap();
+    let mut log = bench.registry.log();
+    assert_eq!(log.remove(0), "HEAD /v2/app/manifests/other 404");
+    assert_eq!(log.pop().unwrap(), "PUT /v2/app/manifests/other 201");
+    let documents = again.manifests.iter().chain([&again.index]);
+    // The log has the first digits of a digest.
+    let digits = documents.map(|document| document.digest.to_string()[7..13].to_owned());
+    let mut looks: Vec<String> = digits.map(|digits| format!("HEAD /v2/app/manifests/#{digits} 200")).collect();
+    looks.sort();
+    log.sort();
+    assert_eq!(log, looks);
+}
+
+/// What went ahead of the rest and what waited for it are the same image in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_new_platform_beside_one_that_is_as_before() {
+    let bench = Bench::new(FINISHED);
+    bench.build(&[Output::Push]).await.unwrap();
+    let program = std::fs::read(bench.path("arm64")).unwrap();
+    std::fs::write(bench.path("arm64"), [program, b"more".to_vec()].concat()).unwrap();
+    let text = std::fs::read_to_string(bench.path("build.yaml")).unwrap();
+    bench.write("build.yaml", &text.replace("/app\nbase", "/elsewhere\nbase"));
+    let outputs = [Output::Push, Output::Layout(Some(bench.path("oci")))];
+    let built = bench.build(&outputs).await.unwrap();
+    assert_eq!(bench.registry.tag("elsewhere", "latest"), Some(built.index.digest));
+    for manifest in &built.manifests {
+        assert!(bench.registry.manifest("elsewhere", &manifest.digest.to_string()).is_some());
+    }
+    let sent = bench.log("PUT /v2/elsewhere/blobs/uploads/");
+    assert_eq!(sent.len(), 4, "two configs and two layers, each once: {sent:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Destination};
-use super::{Images, Progress};
+use super::{Images, Progress, Registries};
 
 pub(super) const EXAMPLES: &str = "Examples:
   mab build                             build.yaml here, into the OCI layout ./oci
@@ -56,6 +56,8 @@ pub(crate) struct Build {
     /// The plan of --dry-run as JSON
     #[arg(long, requires = "dry_run")]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// Jobs at once; all processors by default
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CheckImage, Images};
+use super::{CheckImage, Images, Registries};
 
 pub(super) const EXAMPLES: &str = "Examples:
   mab check                             build.yaml here: bases, sources, users, paths, compilers
@@ -22,6 +22,8 @@ pub(crate) struct Check {
     /// Ask no registry; cargo and go must not use the network
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,

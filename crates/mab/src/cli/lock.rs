@@ -3,7 +3,7 @@
 use builder::lock::update::Named;
 use clap::Args;
 
-use super::BuildFiles;
+use super::{BuildFiles, Registries};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   mab lock                              makes mab.lock, or adds what it lacks
@@ -29,4 +29,6 @@ pub(crate) struct Lock {
     /// reads none of them
     #[arg(long, conflicts_with = "check")]
     pub(crate) facts: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
 }

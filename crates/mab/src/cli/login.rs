@@ -2,7 +2,8 @@
 
 use clap::Args;
 use registry_client::Registry;
-use registry_client::config::Url;
+
+use super::Registries;
 
 /// Examples below the help text.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -23,9 +24,8 @@ pub(crate) struct Login {
     /// Take the password from standard input
     #[arg(long, requires = "username")]
     pub(crate) password_stdin: bool,
-    /// The token server that alone may see the password
-    #[arg(long, value_name = "URL")]
-    pub(crate) auth_realm: Option<Url>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -10,6 +10,7 @@ mod lock;
 mod login;
 mod output;
 mod platforms;
+mod registries;
 mod transfer;
 mod vendor;
 mod verify;
@@ -26,6 +27,7 @@ pub(crate) use lock::Lock;
 pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
+pub(crate) use registries::Registries;
 pub(crate) use transfer::{Copy, Push, Talk};
 pub(crate) use vendor::Vendor;
 pub(crate) use verify::{Subject, Verify};
@@ -101,6 +103,8 @@ pub(crate) struct Inspect {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -127,5 +131,21 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    /// A command that is not listed here asks registries.
+    #[test]
+    fn r23_every_command_that_asks_registries_pins_the_token_server() {
+        const SILENT: [&str; 5] = ["logout", "platforms", "cache", "schema", "completions"];
+        fn check(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(check);
+            } else {
+                let pins = command.get_arguments().any(|argument| argument.get_id() == "auth_realm");
+                assert!(pins, "{}", command.get_name());
+            }
+        }
+        let all = Arguments::command();
+        all.get_subcommands().filter(|command| !SILENT.contains(&command.get_name())).for_each(check);
     }
 }

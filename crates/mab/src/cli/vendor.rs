@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use builder::bundle::vendor::{ExtraImage, Output};
 use clap::Args;
 
-use super::BuildFiles;
+use super::{BuildFiles, Registries};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   mab lock && mab vendor -o bundle.tar      what build.yaml needs, for its platforms
@@ -32,6 +32,8 @@ pub(crate) struct Vendor {
     /// Where to write: a name in .tar makes one file, any other a directory
     #[arg(short, long, value_name = "FILE.tar|DIR", value_parser = output)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use registry_client::Reference;
 
+use super::Registries;
+
 /// Examples below the help text.
 pub(crate) const EXAMPLES: &str = "Examples:
   mab verify oci:oci
@@ -23,6 +25,8 @@ pub(crate) struct Verify {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
 }
 
 /// What is verified.

@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Build) -> u8 {
 }
 
 async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporter: Arc<dyn Reporter>) -> u8 {
-    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+    let Tools { client, children, interrupted } = match session.tools(&reporter, &arguments.registries) {
         Ok(tools) => tools,
         Err(code) => return code,
     };

@@ -8,7 +8,7 @@ use oci_layout::{Descriptor, Layout, Selector};
 use registry_client::{Client, Reference};
 use serde::Serialize;
 
-use crate::cli::Inspect;
+use crate::cli::{Inspect, Registries};
 use crate::diagnostics::Look;
 use crate::{environment, errors, exit, text};
 
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Inspect) -> u8 {
     }
     let shown = match arguments.image.strip_prefix("oci:") {
         Some(location) => layout(location, look),
-        None => registry(&arguments.image, look),
+        None => registry(&arguments.image, &arguments.registries, look),
     };
     match shown {
         Ok(shown) if arguments.json => {
@@ -134,7 +134,7 @@ fn split(location: &str) -> (&Path, Option<Select>) {
     }
 }
 
-fn registry(image: &str, look: Look) -> Result<Shown, Failure> {
+fn registry(image: &str, registries: &Registries, look: Look) -> Result<Shown, Failure> {
     let reference: Reference =
         image.parse().map_err(|error| Failure(errors::draw_not_a_reference(image, &error, look), exit::USAGE))?;
     let fail = |error: registry_client::Error| {
@@ -143,10 +143,11 @@ fn registry(image: &str, look: Look) -> Result<Shown, Failure> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure(errors::draw(&error, &[], look), exit::OTHER))?;
-    let (settings, warnings) = environment::registries(&environment::of_process()).map_err(fail)?;
+    let (mut settings, warnings) = environment::registries(&environment::of_process()).map_err(fail)?;
     for message in warnings {
         text::error_line(&format!("warning: {message}"));
     }
+    settings.auth_realm = registries.auth_realm.clone();
     let client = Client::new(settings).map_err(fail)?;
     let nodes = runtime.block_on(client.read_tree(&reference.repository, &reference.target())).map_err(fail)?;
     let Some(root) = nodes.last() else { return Err(Failure("error: there is nothing".to_owned(), exit::REGISTRY)) };

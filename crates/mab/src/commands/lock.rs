@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &cli::Lock) -> u8 {
 
 async fn go(arguments: &cli::Lock, session: &Session, specs: Vec<BuildSpec>) -> u8 {
     let reporter = progress::reporter(Progress::Quiet, false);
-    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+    let Tools { client, children, interrupted } = match session.tools(&reporter, &arguments.registries) {
         Ok(tools) => tools,
         Err(code) => return code,
     };

@@ -32,7 +32,7 @@ pub(crate) fn login(arguments: &Login) -> u8 {
         }
     };
     let reporter = progress::reporter(Progress::Plain, arguments.verbose);
-    let client: Client = match session.client_trusting(&reporter, arguments.auth_realm.clone()) {
+    let client: Client = match session.client(&reporter, &arguments.registries) {
         Ok(client) => client,
         Err(code) => return code,
     };

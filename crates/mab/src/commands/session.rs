@@ -8,10 +8,10 @@ use builder::event::{Event, Reporter};
 use builder::process::{Children, Environment};
 use builder::spec::BuildSpec;
 use registry_client::Client;
-use registry_client::config::{Notices, Url};
+use registry_client::config::Notices;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::Images;
+use crate::cli::{Images, Registries};
 use crate::diagnostics::Look;
 use crate::signals::Interrupted;
 use crate::{environment, errors, exit, signals, text};
@@ -46,15 +46,10 @@ impl Session {
 
     /// A client with the user's credentials, mirrors, proxies and certificates; what it has to
     /// say goes to the reporter. Errors are told, and come back as an exit code.
-    pub(crate) fn client(&self, reporter: &Arc<dyn Reporter>) -> Result<Client, u8> {
-        self.client_trusting(reporter, None)
-    }
-
-    /// The same; `realm` is then the only token server that may see credentials.
-    pub(crate) fn client_trusting(&self, reporter: &Arc<dyn Reporter>, realm: Option<Url>) -> Result<Client, u8> {
+    pub(crate) fn client(&self, reporter: &Arc<dyn Reporter>, registries: &Registries) -> Result<Client, u8> {
         let fail = |error: registry_client::Error| self.fail(&error, &[], exit::of_registry(&error));
         let (mut config, warnings) = environment::registries(&self.env).map_err(fail)?;
-        config.auth_realm = realm;
+        config.auth_realm = registries.auth_realm.clone();
         for message in warnings {
             reporter.report(Event::Warning { message });
         }
@@ -69,8 +64,8 @@ impl Session {
 
     /// What a command works with; signals are listened to from now on. Errors are told, and come
     /// back as an exit code.
-    pub(crate) fn tools(&self, reporter: &Arc<dyn Reporter>) -> Result<Tools, u8> {
-        let client = self.client(reporter)?;
+    pub(crate) fn tools(&self, reporter: &Arc<dyn Reporter>, registries: &Registries) -> Result<Tools, u8> {
+        let client = self.client(reporter, registries)?;
         let children = Arc::new(Children::new());
         let interrupted =
             signals::listen(Arc::clone(&children)).map_err(|error| self.fail(&error, &[], exit::OTHER))?;

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &cli::Vendor) -> u8 {
 
 async fn go(arguments: &cli::Vendor, session: &Session, specs: Vec<BuildSpec>) -> u8 {
     let reporter = progress::reporter(Progress::Plain, arguments.verbose);
-    let Tools { client, children, interrupted } = match session.tools(&reporter) {
+    let Tools { client, children, interrupted } = match session.tools(&reporter, &arguments.registries) {
         Ok(tools) => tools,
         Err(code) => return code,
     };

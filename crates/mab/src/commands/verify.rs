@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Verify) -> u8 {
             let mut found = Ok(Vec::new());
             session.block_on(async {
                 let reporter = progress::reporter(Progress::Plain, false);
-                let verified = match session.client(&reporter) {
+                let verified = match session.client(&reporter, &arguments.registries) {
                     Ok(client) => client.verify(reference).await,
                     Err(code) => {
                         found = Err(code);

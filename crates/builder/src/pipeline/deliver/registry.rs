@@ -1,12 +1,15 @@
 //! To the repository that the build file names.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use oci_layout::Digest;
+use oci_layout::cache::Origin;
 use registry_client::{LocalSource, MemorySource, Publication, Published, Publishing, UploadSource};
 
 use super::*;
+use crate::event::Outcome;
+use crate::transfer::Meter;
 
 pub(in crate::pipeline) struct ToRegistry {
     publishing: Publishing,
@@ -20,22 +23,22 @@ impl ToRegistry {
         Ok(Self { publishing: shared.client.publishing(&image.value)? })
     }
 
+    /// Sends the platform's blobs, unless nothing in its image is new: then the tags may name the
+    /// image already, which takes one request to learn, once all platforms are there.
     pub(super) async fn take(&self, shared: &Shared, base: Option<&Base>, image: &Finished) -> Result<(), BuildError> {
-        let publication = self.publication(base, image)?;
-        let total = publication.blobs.iter().map(|blob| blob.descriptor().size).sum();
-        let piece = shared.work.start(Phase::Deliver, Some(image.platform), "blobs".to_owned(), Some(total));
-        let each = Mutex::new(BTreeMap::new());
-        let progress = |digest: &Digest, bytes: u64| {
-            let mut each = each.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent: &mut u64 = each.entry(*digest).or_default();
-            *sent = (*sent).max(bytes);
-            piece.progress(each.values().sum());
-        };
-        if self.publishing.send_blobs(&publication, &progress).await? {
-            piece.done(String::new());
-        } else {
-            piece.cached(format!("{} has them", self.publishing.repository()));
+        if is_as_before(image) {
+            return Ok(());
         }
+        let publication = self.publication(base, image)?;
+        let total = size(std::slice::from_ref(&publication));
+        let piece = shared.work.start(Phase::Deliver, Some(image.platform), "blobs".to_owned(), Some(total));
+        let meter = Meter::new(piece);
+        let progress = |digest: &Digest, bytes: u64| meter.blob(digest, bytes);
+        let sent = self.publishing.send_blobs(&publication, &progress).await?;
+        meter.end(match sent {
+            true => Outcome::Done(String::new()),
+            false => Outcome::Cached(format!("{} has them", self.publishing.repository())),
+        });
         Ok(())
     }
 
@@ -45,21 +48,24 @@ impl ToRegistry {
         for image in result.images {
             publications.push(self.publication(result.bases.of(result.spec, image.platform), image)?);
         }
+        let total = size(&publications);
         publications.push(Publication {
             descriptor: result.index.clone(),
             bytes: result.index_bytes.clone(),
             blobs: Vec::new(),
             mount_from: Vec::new(),
         });
-        let piece = shared.work.start(Phase::Deliver, None, format!("push {repository}"), None);
-        let published = self.publishing.finish(&publications, result.tags, &|_, _| {}).await?;
+        let meter = Meter::new(shared.work.start(Phase::Deliver, None, format!("push {repository}"), Some(total)));
+        let progress = |digest: &Digest, bytes: u64| meter.blob(digest, bytes);
+        let published = self.publishing.finish(&publications, result.tags, &progress).await?;
         let tags: Vec<String> = result.tags.iter().map(|tag| format!(":{tag}")).collect();
-        if published == Published::default() {
-            piece.cached(format!("{} names it already", tags.join(" ")));
+        let tags = tags.join(" ");
+        meter.end(if published == Published::default() {
+            Outcome::Cached(format!("{tags} names it already"))
         } else {
             let (sent, there, mounted) = (published.uploaded, published.existed, published.mounted);
-            piece.done(format!("{} ({sent} blobs sent, {mounted} mounted, {there} there already)", tags.join(" ")));
-        }
+            Outcome::Done(format!("{tags} ({sent} blobs sent, {mounted} mounted, {there} there already)"))
+        });
         Ok(repository.at(result.index.digest).to_string())
     }
 
@@ -79,4 +85,16 @@ impl ToRegistry {
         blobs.push(Arc::new(MemorySource::new(image.config.clone(), image.config_bytes.clone())));
         Ok(Publication { descriptor: image.manifest.clone(), bytes: image.manifest_bytes.clone(), blobs, mount_from })
     }
+}
+
+/// Whether all layers are known from an earlier build.
+fn is_as_before(image: &Finished) -> bool {
+    image.new_layers.iter().all(|layer| layer.origin != Origin::Written)
+}
+
+/// Bytes of the blobs, each once.
+fn size(publications: &[Publication]) -> u64 {
+    let blobs = publications.iter().flat_map(|publication| &publication.blobs);
+    let each: BTreeMap<Digest, u64> = blobs.map(|blob| (blob.descriptor().digest, blob.descriptor().size)).collect();
+    each.values().fold(0, |sum, size| sum.saturating_add(*size))
 }

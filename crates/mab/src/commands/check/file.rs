@@ -18,7 +18,7 @@ pub(super) fn run(arguments: &Check) -> u8 {
     session.block_on(async {
         let reporter =
             progress::reporter(if arguments.verbose { Progress::Plain } else { Progress::Quiet }, arguments.verbose);
-        let Tools { client, children, interrupted } = match session.tools(&reporter) {
+        let Tools { client, children, interrupted } = match session.tools(&reporter, &arguments.registries) {
             Ok(tools) => tools,
             Err(code) => return code,
         };

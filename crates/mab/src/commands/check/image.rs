@@ -12,7 +12,7 @@ use oci_layout::Cache;
 use registry_client::tree::Node;
 use serde_json::{Value, json};
 
-use crate::cli::{Check, Progress};
+use crate::cli::{Check, Progress, Registries};
 use crate::commands::session::{self, Session};
 use crate::{environment, exit, findings, progress, text};
 
@@ -25,7 +25,7 @@ pub(super) fn run(image: &Location, arguments: &Check) -> u8 {
 }
 
 async fn go(image: &Location, arguments: &Check, session: &Session) -> u8 {
-    let (source, root) = match open(image, session).await {
+    let (source, root) = match open(image, session, &arguments.registries).await {
         Ok(opened) => opened,
         Err(code) => return code,
     };
@@ -66,9 +66,9 @@ fn fail(session: &Session, shown: String, source: BaseError) -> u8 {
     session.fail(&error, &error.hints(), exit::of_class(error.class()))
 }
 
-async fn open(location: &Location, session: &Session) -> Result<(Arc<Source>, Node), u8> {
+async fn open(location: &Location, session: &Session, registries: &Registries) -> Result<(Arc<Source>, Node), u8> {
     let reporter = progress::reporter(Progress::Plain, false);
-    let client = session.client(&reporter)?;
+    let client = session.client(&reporter, registries)?;
     let fail = |error: TransferError| session.fail(&error, &error.hints(), exit::of_class(error.class()));
     let source = Source::open(location, &client).await.map_err(|error| fail(error.into()))?;
     let source = Arc::new(source);

@@ -49,6 +49,7 @@ run_step() {
 # Cargo's own counts: every "test result:" line of its output.
 run_unit() {
     local log=$MAB_LOGS/unit.log started status=0 passed failed
+    ensure_go # the tests of toolchains run it
     started=$(now)
     printf '        unit …\n'
     cargo test --workspace --locked --no-fail-fast >"$log" 2>&1 </dev/null || status=$?

@@ -77,8 +77,9 @@ impl Cache {
     pub fn prune_if_due(&mut self, keep: u64, now: SystemTime) -> Result<Option<Pruned>, CacheError> {
         let path = self.root.join(LAST);
         let last = fs::metadata(&path).and_then(|it| it.modified()).ok();
-        // A time to come is a clock that was wrong.
-        let recent = last.is_some_and(|last| now.duration_since(last).is_ok_and(|past| past < PAUSE));
+        // More than that in the time to come is a clock that was wrong.
+        let apart = |last| now.duration_since(last).unwrap_or_else(|ahead| ahead.duration());
+        let recent = last.is_some_and(|last| apart(last) < PAUSE);
         if recent {
             return Ok(None);
         }

@@ -30,9 +30,9 @@ test_both_languages_run_on_every_platform() { example_runs both; }
 # Five single images joined by mab: the list is the one that `docker manifest` makes
 # of them, and Docker runs the right one on each platform.
 test_an_index_is_dockers_list_and_runs_everywhere() {
-    local five=localhost:5000/five name images=()
+    local five=$MAB_TEST_REGISTRY/five name images=()
     for name in $(bases_names); do
-        run_ok as_user mab copy --progress quiet "$BASE:parts-merged-oci-$name" "$five:$name"
+        run_ok as_user mab copy --progress quiet "$MAB_TEST_REGISTRY/base/debian:parts-merged-oci-$name" "$five:$name"
         images+=("$five:$name")
     done
     run_ok as_user mab index create --progress quiet "$five:mab" "${images[@]}"

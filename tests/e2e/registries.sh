@@ -200,11 +200,12 @@ test_what_others_made_arrives_byte_for_byte() {
         [[ $tag == foreign ]] || same_documents "$from/odd" "$strict/odd" "$tag"
     done
     assert_no_path "$T/moved/blobs/sha256/$(manifest "$from/odd:foreign" | jq -r '.layers[0].digest | ltrimstr("sha256:")')"
-    for tag in nested docker zstd; do
+    # crane knows neither attestations' layers nor zstd: skopeo and regctl read those.
+    for tag in nested docker; do
         run_ok crane validate --insecure --remote "$strict/odd:$tag"
     done
     for tag in attested docker zstd; do
-        run_ok skopeo copy -q --all --preserve-digests --src-tls-verify=false "docker://$strict/odd:$tag" "oci:$T/by-skopeo:$tag"
+        run_ok skopeo copy -q --all --preserve-digests --src-tls-verify=false "docker://$strict/odd:$tag" "dir:$T/by-skopeo-$tag"
     done
     run_ok regctl artifact get "$strict/odd:artifact"
     assert_equal "$OUT" odd

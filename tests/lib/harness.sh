@@ -49,6 +49,7 @@ run_step() {
 # Cargo's own counts: every "test result:" line of its output.
 run_unit() {
     local log=$MAB_LOGS/unit.log started status=0 passed failed
+    ensure_go # the tests of toolchains run it
     started=$(now)
     printf '        unit …\n'
     cargo test --workspace --locked --no-fail-fast >"$log" 2>&1 </dev/null || status=$?
@@ -133,7 +134,7 @@ need() {
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
         zig) need_part zig || return 1 ;;
-        go | musl-base | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
+        go | musl-base | bases-part | distribution | buildkit) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1
@@ -261,8 +262,8 @@ run_e2e() {
 run_e2e_test() {
     local part=$1 test=$2 log started seconds status=0 pid watchdog
     log=$MAB_LOGS/${part//\//-}-$test.log
-    MAB_SKIP_FILE=$MAB_LOGS/skip
-    rm -f "$MAB_SKIP_FILE"
+    MAB_SKIP_FILE=$MAB_LOGS/skip MAB_TOLD_FILE=$MAB_LOGS/told
+    rm -f "$MAB_SKIP_FILE" "$MAB_TOLD_FILE"
     T=$(user_dir)
     fresh_home
     started=$(now)
@@ -295,6 +296,7 @@ run_e2e_test() {
         printf 'FAILED  %s:%s (%s s), exit code %s\n' "$part" "$test" "$seconds" "$status"
         show_log "$log"
     fi
+    [[ ! -s $MAB_TOLD_FILE ]] || sed 's/^/        /' "$MAB_TOLD_FILE"
     [[ -n ${MAB_KEEP:-} ]] || { chmod -R u+rwX "$T" "$TEST_HOME"; rm -rf "$T" "$TEST_HOME"; } 2>/dev/null
     return 0
 }

@@ -361,4 +361,13 @@ mod tests {
         assert!(read(b"contents", digest, 7).unwrap_err().contains("more than the 7"));
         assert!(read(b"kontent", digest, 7).unwrap_err().contains("not sha256:"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived_and_what_parses_reads_back(text in "sha(256|512):([0-9a-f]{64}){1,2}|\\PC{0,80}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                proptest::prop_assert_eq!(digest.to_string(), text);
+            }
+        }
+    }
 }

@@ -68,6 +68,10 @@ async fn x03_a_trace_of_a_whole_push_holds_no_secret() {
             .await
             .unwrap();
         assert!(registry.tag("a", "new").is_some());
+        let requests = registry.requests();
+        let secret = |request: &&test_registry::Request| request.header("authorization").is_some();
+        let writes = requests.iter().filter(|request| request.method == "PUT").filter(secret).count();
+        assert_eq!(writes, 3, "two blobs and the manifest: {:#?}", registry.log());
     }
     let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("/v2/a/blobs/uploads/"), "the log holds something: {log}");

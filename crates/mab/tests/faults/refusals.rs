@@ -22,9 +22,12 @@ fn r10_403_to_an_upload() {
     let (place, registry, image) = place(Options::default());
     let old = registry.tag("app", "latest");
     registry.fault(Fault::on("POST", "/blobs/uploads/").error(403, "DENIED").always());
+    registry.clear_log();
     let ended = place.run(&["build", "--push", "--image", &image]);
     ended.fails(6, &[&image, "403 Forbidden (DENIED", "hint: these credentials may not do this here"]);
     assert_eq!(registry.tag("app", "latest"), old);
+    let writes: Vec<String> = registry.log().into_iter().filter(|line| !line.starts_with("HEAD ")).collect();
+    assert_eq!(writes, ["POST /v2/app/blobs/uploads/ 403"], "it is asked once");
 }
 
 #[test]
@@ -46,8 +49,11 @@ fn r50_a_tag_that_may_not_be_set() {
 fn r39_an_immutable_tag_with_another_image() {
     let (place, registry, image) = place(Options { immutable_tags: true, ..Options::default() });
     let old = registry.tag("app", "latest");
+    registry.clear_log();
     place.run(&["build", "--push", "--image", &image]).fails(6, &[&image, "latest"]);
     assert_eq!(registry.tag("app", "latest"), old);
+    let tried = registry.log().into_iter().filter(|line| line.starts_with("PUT /v2/app/manifests/latest"));
+    assert_eq!(tried.count(), 1, "{:#?}", registry.log());
 }
 
 #[test]

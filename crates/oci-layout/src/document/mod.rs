@@ -112,7 +112,7 @@ fn limit(entries: usize) -> Result<(), DocumentError> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::media_type::{OCI_INDEX, OCI_MANIFEST};
+    use crate::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
     #[track_caller]
     fn fails(text: &str, announced: &str, expect: &str) {
@@ -142,5 +142,19 @@ mod tests {
         let many = vec![entry; MAX_ENTRIES + 1].join(",");
         fails(&format!(r#"{{"schemaVersion":2,"manifests":[{many}]}}"#), OCI_INDEX, "more than 10000");
         fails(&" ".repeat(5 << 20), OCI_INDEX, "more than 4194304");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(
+            bytes: Vec<u8>,
+            text in r#"\{("(schemaVersion|mediaType|manifests|config|layers|subject|urls|size|digest)":(2|-1|9e99|""|"sha256:x"|\[\{\}\]|\{"size":0\}),?){0,6}\}"#
+        ) {
+            for content in [bytes.as_slice(), text.as_bytes()] {
+                for announced in [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST] {
+                    let _ = Document::parse(content, &announced.into());
+                }
+            }
+        }
     }
 }

@@ -189,6 +189,7 @@ async fn r15_a_part_without_end_stops_too() {
         }
     };
     assert!(text(&error).contains("more than the 400000 bytes"), "{}", text(&error));
+    assert_log(&registry, &["GET /v2/a/blobs/# 206"]);
 }
 
 #[tokio::test]

@@ -48,6 +48,8 @@ async fn x01_nothing_that_can_be_shown_shows_a_secret() {
         }
     }
     assert!(shown.contains("builder"), "something was shown");
+    let sent = registry.requests().into_iter().filter(|request| request.header("authorization").is_some());
+    assert!(sent.count() >= 4, "each time the secret was on its way: {:#?}", registry.log());
     assert!(!shown.contains("canary"), "{shown}");
 }
 
@@ -67,6 +69,7 @@ async fn x01_a_registry_that_repeats_what_it_got_is_not_repeated() {
     let shown = format!("{} {error:?} {:?}", text(&error), notices.lock().unwrap());
     assert!(shown.contains("you sent Bearer [redacted]"), "{shown}");
     assert!(!shown.contains("canary"), "{shown}");
+    assert_eq!(registry.log().len(), 3, "asked, a token, asked and refused: {:#?}", registry.log());
 
     registry.clear_faults();
     let token = |request: &test_registry::Request| {

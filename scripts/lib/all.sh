@@ -13,6 +13,7 @@ MAB_ROOT=${MAB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 . "$MAB_ROOT/scripts/lib/sysroots.sh"
 . "$MAB_ROOT/scripts/lib/deny.sh"
 . "$MAB_ROOT/scripts/lib/bench-data.sh"
+. "$MAB_ROOT/scripts/lib/buildkit.sh"
 
 # testbed_ensure PART: makes it when it is not there. Tools go onto PATH.
 testbed_ensure() {
@@ -33,6 +34,7 @@ testbed_ensure() {
         musl-base) ensure_musl_base ;;
         cargo-deny) ensure_cargo_deny ;;
         distribution) ensure_distribution ;;
+        buildkit) ensure_buildkit ;;
         peer-*) ensure_peer "${1#peer-}" ;;
         *) die "the test bed has no part $1" "scripts/testbed --list shows them" ;;
     esac

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# BuildKit, to compare configs with: a test-bed part of its own, built from its
-# module (its replace directives forbid `go install`), and a daemon without
-# services of the system. Needs root and runc. To be sourced after go.sh and
-# tests/lib/services.sh.
+# BuildKit, to compare configs with and to make images that mab checks: a test-bed
+# part of its own, built from its module (its replace directives forbid `go
+# install`), and a daemon without services of the system. Needs root and runc. To
+# be sourced after go.sh; start_buildkit wants tests/lib/services.sh.
 
 MAB_BUILDKIT_VERSION=v0.18.2
 

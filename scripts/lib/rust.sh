@@ -64,14 +64,16 @@ rust_unpack() {
     fi
     printf '%s\n' "$version" >"$dir/version"
 
-    # Wrappers find the prefix from their own path: it is renamed after this.
+    # Wrappers know where the prefix will be: they have to work where PATH has nothing else. Until
+    # then, and where it was moved, they find it from their own path.
     mkdir -p "$dir/bin"
     for tool in cargo rustc rustdoc rustfmt cargo-fmt cargo-clippy clippy-driver; do
         [[ -e $dir/usr/bin/$tool ]] || continue
         {
             printf '#!/bin/sh\n'
+            printf 'prefix=%q\n' "$MAB_PART_PREFIX"
             # shellcheck disable=SC2016
-            printf 'prefix=$(dirname "$(dirname "$(readlink -f "$0")")")\n'
+            printf '[ -x "$prefix/usr/bin/%s" ] || prefix=$(dirname "$(dirname "$(readlink -f "$0")")")\n' "$tool"
             # shellcheck disable=SC2016
             printf 'export LD_LIBRARY_PATH="$prefix/usr/lib/%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\n' "$multiarch"
             if [[ $tool == cargo ]]; then

@@ -85,6 +85,9 @@ part_make() {
         rm -rf "$MAB_TESTBED/.making-$name".*
         temporary=$(mktemp -d "$MAB_TESTBED/.making-$name.XXXXXX")
         chmod 755 "$temporary"
+        # Where it will be.
+        # shellcheck disable=SC2034
+        local MAB_PART_PREFIX=$MAB_TESTBED/$name
         # In a shell of its own: whatever calls this in a condition would switch
         # `set -e` off in every function and subshell below.
         local status=0

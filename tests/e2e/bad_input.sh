@@ -40,16 +40,16 @@ test_a_base_that_is_not_there() {
 test_a_registry_that_wants_credentials() {
     fresh
     start_registry closed --user me:secret
-    run_exit 6 as_user mab build -f build.debian.yaml --push --image "$REGISTRY/x/y"
+    run_exit 6 as_user mab build -f build.debian.yaml --platform linux/amd64 --push --image "$REGISTRY/x/y"
     assert_contains "$ERR" "$REGISTRY"
     local auth
     auth=$(printf me:wrong | base64)
     run_exit 6 as_user DOCKER_AUTH_CONFIG="{\"auths\":{\"$REGISTRY\":{\"auth\":\"$auth\"}}}" \
-        mab build -f build.debian.yaml --push --image "$REGISTRY/x/y"
+        mab build -f build.debian.yaml --platform linux/amd64 --push --image "$REGISTRY/x/y"
     assert_lacks "$ERR$OUT" "$auth"
     auth=$(printf me:secret | base64)
     run_ok as_user DOCKER_AUTH_CONFIG="{\"auths\":{\"$REGISTRY\":{\"auth\":\"$auth\"}}}" \
-        mab build -f build.debian.yaml --push --image "$REGISTRY/x/y" --progress quiet
+        mab build -f build.debian.yaml --platform linux/amd64 --push --image "$REGISTRY/x/y" --progress quiet
 }
 
 test_missing_tools_are_told_at_once() {

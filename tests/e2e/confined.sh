@@ -45,15 +45,14 @@ SEEDED
 
 test_a_build_stays_in_its_place() {
     fetched
-    local platforms=linux/amd64,linux/s390x
-    # The second one finds the programs compiled.
-    run_ok confined none mab build --progress plain --platform "$platforms"
+    # The second one finds the programs compiled. (The container below compiles for amd64.)
+    run_ok confined none mab build --progress plain --platform linux/s390x
     assert_matches "$OUT" '^oci:oci@sha256:'
     run_ok confined "$MAB_TEST_REGISTRY" mab build --push --image "$MAB_TEST_REGISTRY/confined/both" \
-        --platform "$platforms"
+        --platform linux/s390x
     # With a base from there.
     cd "$T/go"
-    run_ok confined "$MAB_TEST_REGISTRY" mab build -f build.debian.yaml --push --platform "$platforms"
+    run_ok confined "$MAB_TEST_REGISTRY" mab build -f build.debian.yaml --push --platform linux/amd64,linux/s390x
     assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/go@sha256:"
 }
 

@@ -6,8 +6,9 @@
 torture() { "$MAB_RUN/torture" "$@"; }
 
 before_all() {
-    cargo build --release --locked -q -p oci-layout --example torture
-    install -m 755 "${CARGO_TARGET_DIR:-$MAB_ROOT/target}/release/examples/torture" "$MAB_RUN/torture"
+    # All of them: the unit tests have built them so.
+    cargo build --locked -q --workspace --examples
+    install -m 755 "${CARGO_TARGET_DIR:-$MAB_ROOT/target}/debug/examples/torture" "$MAB_RUN/torture"
 }
 
 test_golden_digests_whatever_the_machine_is_doing() {

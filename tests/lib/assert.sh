@@ -12,6 +12,8 @@ skip() {
     printf '%s\n' "$*" >"$MAB_SKIP_FILE"
     exit 77
 }
+# tell LINE…: shown below the test's result, also when it passes.
+tell() { printf '%s\n' "$@" >>"$MAB_TOLD_FILE"; }
 needs_root() { is_root || skip "needs root"; }
 
 # run COMMAND…: sets STATUS, OUT (standard output) and ERR (standard error).

@@ -49,6 +49,7 @@ run_step() {
 # Cargo's own counts: every "test result:" line of its output.
 run_unit() {
     local log=$MAB_LOGS/unit.log started status=0 passed failed
+    ensure_go # the tests of toolchains run it
     started=$(now)
     printf '        unit …\n'
     cargo test --workspace --locked --no-fail-fast >"$log" 2>&1 </dev/null || status=$?
@@ -133,7 +134,7 @@ need() {
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
         zig) need_part zig || return 1 ;;
-        go | musl-base | bases-part | distribution) need_part "${1%-part}" || return 1 ;;
+        go | musl-base | bases-part | distribution | buildkit) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1
@@ -182,21 +183,22 @@ need_packages() {
 # Debian's own images of that release are merged.
 base_is() { crane tag --insecure "$MAB_TEST_REGISTRY/base/debian:$1" bookworm >/dev/null 2>&1; }
 
-# Built once; copied to where every user may run it.
+# Built once, as the unit tests have mostly built it already: with the overflow checks that a
+# release has not. Copied to where every user may run it.
 need_mab() {
     local log=$MAB_LOGS/build-mab.log started
     [[ -z ${MAB_BUILD_FAILED:-} ]] || { NEED_BROKEN="mab does not build"; return 1; }
     started=$(now)
     if [[ -n ${MAB_TEST_MAB:-} ]]; then
         :
-    elif ! cargo build --release --locked -p mab >"$log" 2>&1 </dev/null; then
+    elif ! cargo build --locked -p mab >"$log" 2>&1 </dev/null; then
         MAB_BUILD_FAILED=1
         NEED_BROKEN="mab does not build"
         show_log "$log"
         return 1
     fi
     mkdir -p "$MAB_RUN/bin"
-    install -m 755 "${MAB_TEST_MAB:-${CARGO_TARGET_DIR:-$MAB_ROOT/target}/release/mab}" "$MAB_RUN/bin/mab"
+    install -m 755 "${MAB_TEST_MAB:-${CARGO_TARGET_DIR:-$MAB_ROOT/target}/debug/mab}" "$MAB_RUN/bin/mab"
     MAB=$MAB_RUN/bin/mab
     PATH=$MAB_RUN/bin:$PATH
     export MAB
@@ -260,8 +262,8 @@ run_e2e() {
 run_e2e_test() {
     local part=$1 test=$2 log started seconds status=0 pid watchdog
     log=$MAB_LOGS/${part//\//-}-$test.log
-    MAB_SKIP_FILE=$MAB_LOGS/skip
-    rm -f "$MAB_SKIP_FILE"
+    MAB_SKIP_FILE=$MAB_LOGS/skip MAB_TOLD_FILE=$MAB_LOGS/told
+    rm -f "$MAB_SKIP_FILE" "$MAB_TOLD_FILE"
     T=$(user_dir)
     fresh_home
     started=$(now)
@@ -294,6 +296,7 @@ run_e2e_test() {
         printf 'FAILED  %s:%s (%s s), exit code %s\n' "$part" "$test" "$seconds" "$status"
         show_log "$log"
     fi
+    [[ ! -s $MAB_TOLD_FILE ]] || sed 's/^/        /' "$MAB_TOLD_FILE"
     [[ -n ${MAB_KEEP:-} ]] || { chmod -R u+rwX "$T" "$TEST_HOME"; rm -rf "$T" "$TEST_HOME"; } 2>/dev/null
     return 0
 }

@@ -64,6 +64,8 @@ pub enum Event {
         outcome: Outcome,
         /// How long it took.
         elapsed: Duration,
+        /// How long a processor worked for it, where it was measured.
+        cpu: Option<Duration>,
     },
     /// A line that a compiler wrote, without its line end; may hold the compiler's own colours.
     Output {

@@ -1,7 +1,8 @@
 //! Finds out what the build file's texts ask for: git, Cargo.toml, go.mod, the environment.
 //!
-//! Only what a file asks for is looked at, and what is not there is no error here: a text without
-//! a value says so itself, with its place. Whoever records the inputs of a build records the
+//! Only what a file asks for is looked at, and git, because the result says what was checked out. What
+//! is not there is no error here: a text without a value says so itself, with its place. Whoever
+//! records the inputs of a build records the
 //! result.
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub fn gather(spec: &BuildSpec, env: &Environment, children: &Children) -> Resul
     let value = |name: &String| Some((name.clone(), env.text(name)?.to_owned()));
     Ok(Facts {
         env: spec.env.iter().filter_map(value).collect(),
-        git: if asks("git.") { git(&spec.directory, env, children)? } else { None },
+        git: git(&spec.directory, env, children)?,
         cargo: match rust.filter(|_| asks("cargo.")) {
             Some(rust) => cargo(&spec.directory, rust, env, children)?,
             None => None,
@@ -215,7 +216,7 @@ mod tests {
         let git = gathered(directory, &env, "").git.unwrap();
         assert_eq!((git.tag.as_deref(), git.branch, git.dirty), (Some("v1.10.0"), None, true));
         assert!(git.describe.ends_with("-dirty"), "{}", git.describe);
-        assert_eq!(gathered(directory, &env, "infer: none").git, None, "nothing asks for it");
+        assert!(gathered(directory, &env, "infer: none").git.is_some(), "the result says it, whatever asks");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Building without a network: what compilers are told, and what would be missing.
 //!
-//! mab itself opens no connection offline but to push: bases come from bundles and layouts. The
+//! mab itself opens no connection offline but to push: bases come from bundles, layouts and its own
+//! cache. The
 //! compilers are told so in every way that they know, so that they do not try either.
 
 use std::collections::BTreeSet;
@@ -76,17 +77,17 @@ fn vendor_command(specs: &[BuildSpec]) -> String {
 pub(crate) async fn absent(
     specs: &[BuildSpec],
     book: &Book,
-    bundles: &std::sync::Arc<Bundles>,
+    bundles: &Bundles,
+    source: &Source,
 ) -> Result<Vec<Absent>, BuildError> {
     let mut absent = Vec::new();
-    let source = Source::Bundles(std::sync::Arc::clone(bundles));
     for (directory, wants) in Wants::by_directory(specs) {
         for (name, platforms) in wants.bases {
             let Some(locked) = book.base(&directory, name.reference()) else { continue };
             let mut lacking = Vec::new();
             for platform in platforms {
                 let Some(own) = locked.platforms.get(&platform) else { continue };
-                match is_whole(&source, bundles, &own.manifest.descriptor()).await {
+                match is_whole(source, &own.manifest.descriptor()).await {
                     Ok(true) => {}
                     Ok(false) => lacking.push(platform.to_string()),
                     Err(BaseError::Bundle(error)) => return Err(error.into()),
@@ -103,9 +104,9 @@ pub(crate) async fn absent(
     Ok(absent)
 }
 
-/// Whether the bundles have all of a platform's image.
-async fn is_whole(source: &Source, bundles: &Bundles, manifest: &oci_layout::Descriptor) -> Result<bool, BaseError> {
-    if bundles.find(&manifest.digest).is_none() {
+/// Whether all of a platform's image is on this machine.
+async fn is_whole(source: &Source, manifest: &oci_layout::Descriptor) -> Result<bool, BaseError> {
+    if !source.keeps(manifest) {
         return Ok(false);
     }
     let bytes = source.document(manifest, None).await?;
@@ -113,7 +114,7 @@ async fn is_whole(source: &Source, bundles: &Bundles, manifest: &oci_layout::Des
         .map_err(|source| BaseError::Document { digest: manifest.digest, source })?;
     Ok(match parsed {
         oci_layout::document::Document::Manifest(own) => {
-            std::iter::once(&own.config).chain(&own.layers).all(|blob| bundles.find(&blob.digest).is_some())
+            std::iter::once(&own.config).chain(&own.layers).all(|blob| source.keeps(blob))
         }
         oci_layout::document::Document::Index(_) => false,
     })

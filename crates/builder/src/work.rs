@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::{Event, Outcome, Phase, Reporter};
 use crate::target::TargetPlatform;
@@ -18,6 +20,8 @@ pub(crate) struct Piece {
     reporter: Arc<dyn Reporter>,
     pub(crate) id: u64,
     begun: Instant,
+    /// What the thread that does all of it had used of its processor before, where one does.
+    cpu_before: Option<Duration>,
     ended: bool,
 }
 
@@ -35,11 +39,18 @@ impl Work {
     ) -> Piece {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.reporter.report(Event::Started { id, phase, platform, what, total });
-        Piece { reporter: Arc::clone(&self.reporter), id, begun: Instant::now(), ended: false }
+        Piece { reporter: Arc::clone(&self.reporter), id, begun: Instant::now(), cpu_before: None, ended: false }
     }
 }
 
 impl Piece {
+    /// The thread that calls this does all of it, to its end: its processor time is told as well.
+    pub(crate) fn on_this_thread(self) -> Self {
+        let mut piece = self;
+        piece.cpu_before = Some(thread_cpu());
+        piece
+    }
+
     pub(crate) fn done(self, result: String) {
         self.end(Outcome::Done(result));
     }
@@ -62,7 +73,8 @@ impl Piece {
 
     fn tell(&mut self, outcome: Outcome) {
         self.ended = true;
-        self.reporter.report(Event::Finished { id: self.id, outcome, elapsed: self.begun.elapsed() });
+        let cpu = self.cpu_before.map(|before| thread_cpu().saturating_sub(before));
+        self.reporter.report(Event::Finished { id: self.id, outcome, elapsed: self.begun.elapsed(), cpu });
     }
 }
 
@@ -72,4 +84,10 @@ impl Drop for Piece {
             self.tell(Outcome::Failed);
         }
     }
+}
+
+/// What this thread has used of a processor so far.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

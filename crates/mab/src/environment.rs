@@ -94,6 +94,13 @@ pub(crate) fn cache_directory(env: &Environment) -> Option<PathBuf> {
     Some(xdg.or_else(|| Some(env.home()?.join(".cache")))?.join("mab"))
 }
 
+/// How many bytes the cache may keep from one day to the next: `MAB_CACHE_KEEP`, where that can be
+/// read, else what `mab cache prune` keeps unasked.
+pub(crate) fn cache_limit(env: &Environment) -> u64 {
+    let said = env.text("MAB_CACHE_KEEP").and_then(|text| crate::cli::cache_bytes(text).ok());
+    said.unwrap_or(crate::cli::CACHE_KEEP)
+}
+
 /// The bundles that are named, else those of `MAB_BUNDLE`, separated by colons.
 pub(crate) fn bundles(named: &[PathBuf], env: &Environment) -> Vec<PathBuf> {
     if !named.is_empty() {

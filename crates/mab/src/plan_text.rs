@@ -4,7 +4,7 @@ use anstyle::Style;
 use builder::plan::{BasePlan, CompilePlan, ImagePlan, LayerOutline, PlatformPlan};
 
 use crate::diagnostics::Look;
-use crate::text::{size, tame};
+use crate::text::{broken, size, tame};
 
 /// How far the second column stands in.
 const COLUMN: usize = 11;
@@ -106,24 +106,6 @@ impl Page {
             self.text.push('\n');
         }
     }
-}
-
-/// A text in lines of at most `width` columns, broken at blanks; a longer word stays whole, so
-/// that it can be copied.
-fn broken(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { continue };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

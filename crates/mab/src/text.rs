@@ -63,6 +63,29 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// A text in lines of at most `width` columns, broken at blanks; a longer word stays whole, so
+/// that it can be copied.
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { continue };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// A number of things in words: `1 program`, `2 programs`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +106,13 @@ mod tests {
     fn columns_stand_under_each_other() {
         let rows = [["A", "LONG"], ["arm\u{1b}", "x"]].map(|row| row.map(str::to_owned));
         assert_eq!(columns(&rows), ["A          LONG", "arm\\u{1b}  x"]);
+    }
+
+    #[test]
+    fn numbers_have_their_nouns() {
+        assert_eq!(
+            [count(0, "program"), count(1, "program"), count(600, "program")].join(", "),
+            "0 programs, 1 program, 600 programs"
+        );
     }
 }

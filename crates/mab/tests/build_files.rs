@@ -118,7 +118,7 @@ fn a_good_file_is_checked_and_planned_alike() {
     write(directory, "build.yaml", FILES);
     let (code, out, err) = run(directory, &[], &["check"]);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
-    assert!(err.contains("build.yaml: nothing is wrong: 3 platforms, 0 programs"), "{err}");
+    assert!(err.contains("build.yaml: nothing is wrong: 3 platforms, 0 programs each"), "{err}");
 
     let plan: Value = serde_json::from_str(&good(directory, &[], &["build", "--dry-run", "--json"])).unwrap();
     assert_eq!(plan["version"], 1);

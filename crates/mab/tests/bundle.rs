@@ -132,6 +132,26 @@ fn an_offline_build_from_a_bundle_is_the_connected_one() {
 }
 
 #[test]
+fn a_base_that_the_cache_holds_whole_serves_without_a_bundle() {
+    let bench = Bench::new();
+    // An archive takes all of the base, by way of the cache.
+    let (connected, _) = bench.ok(&["build", "--locked", "-o", "oci-archive:app.tar"]);
+    bench.registry.clear_log();
+    let (offline, _) = bench.ok(&["build", "--locked", "--offline", "-o", "oci:out"]);
+    assert_eq!(digest(&offline), digest(&connected));
+    assert!(bench.registry.log().is_empty(), "{:?}", bench.registry.log());
+    // A damaged copy is no copy: it is told like everything that is missing.
+    let layer = oci_layout::Layout::open(bench.path("out")).unwrap();
+    let blobs: Vec<_> = fs::read_dir(bench.path("cache/blobs/sha256")).unwrap().map(|it| it.unwrap().path()).collect();
+    let largest = blobs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
+    bytes[0] ^= 1;
+    fs::write(largest, bytes).unwrap();
+    assert!(layer.verify().is_empty());
+    bench.fails(&["build", "--locked", "--offline", "-o", "oci:again"], 7, &["base ", "base:stable@sha256:"]);
+}
+
+#[test]
 fn inspect_shows_and_verifies_a_bundle() {
     let bench = Bench::new();
     let (vendored, _) = bench.ok(&["vendor", "-o", "bundle.tar"]);
@@ -167,6 +187,55 @@ fn an_update_holds_what_the_first_one_lacks() {
 }
 
 #[test]
+fn what_a_bundle_took_along_is_pushed_from_it() {
+    let bench = Bench::new();
+    bench.ok(&["build", "--locked", "--tag", "v1", "-o", "oci:app"]);
+    bench.ok(&["build", "--locked", "--tag", "v2", "-o", "oci:app"]);
+    let base = format!("{}/base:stable", bench.registry.host());
+    let vendor = ["vendor", "-f", "build.yaml", "--image", "oci:app:v1", "--image", "oci:app:v2"];
+    bench.ok(&[&vendor[..], &["-o", "bundle.tar"]].concat());
+    bench.ok(&[&vendor[..], &["-o", "bundle.d"]].concat());
+    let (farm, app) = (TestRegistry::start(), oci_layout::Layout::open(bench.path("app")).unwrap());
+    let index = app.resolve(oci_layout::Selector::Name("v1")).unwrap().digest;
+    for (number, bundle) in ["bundle.tar", "bundle.d", "bundle:bundle.tar"].into_iter().enumerate() {
+        let target = format!("{}/app-{number}", farm.host());
+        let (out, _) = bench.ok(&["push", bundle, &target, "--report", "moved.json"]);
+        assert_eq!(digest(&out), index.to_string(), "{out}");
+        let at = |tag: &str| farm.tag(&format!("app-{number}"), tag).map(|it| it.to_string());
+        assert_eq!((at("v1"), at("v2")), (Some(index.to_string()), Some(index.to_string())));
+        assert_eq!(at("stable"), None, "a base is not pushed");
+        let log = farm.log();
+        let last = |part: &str| log.iter().rposition(|line| line.starts_with(part)).unwrap();
+        let first = |part: &str| {
+            log.iter().position(|line| line.starts_with(part)).unwrap_or_else(|| panic!("{part}: {log:#?}"))
+        };
+        let manifests = format!("PUT /v2/app-{number}/manifests/");
+        assert!(last(&format!("PUT /v2/app-{number}/blobs/")) < first(&format!("{manifests}#")), "{log:#?}");
+        assert!(last(&format!("{manifests}#")) < first(&format!("{manifests}v")), "{log:#?}");
+        let report: serde_json::Value = serde_json::from_slice(&bench.read("moved.json")).unwrap();
+        assert_eq!(report["images"][0]["digest"], index.to_string(), "{report}");
+    }
+    // One by its name; a base only so, and only where all of it is there.
+    let target = format!("{}/one", farm.host());
+    bench.ok(&["push", "bundle:bundle.tar:app:v2", &target]);
+    assert!(farm.tag("one", "v2").is_some() && farm.tag("one", "v1").is_none());
+    let copy = format!("bundle:bundle.tar:{base}");
+    bench.fails(&["copy", &copy, &target], 7, &["is there for linux/amd64, linux/arm64 alone", "hint: "]);
+    bench.ok(&["copy", &copy, &format!("{target}:base"), "--platform", "linux/amd64"]);
+    let picked = format!("bundle:bundle.tar:{base}x");
+    bench.fails(&["copy", &picked, &target], 2, &["has no image ", "it holds ", "hint: name one"]);
+    bench.fails(&["copy", &base, "bundle:new.tar"], 2, &["a bundle is written whole"]);
+    bench.ok(&["vendor", "-o", "bases.tar"]);
+    bench.fails(&["push", "bases.tar", &target], 2, &["has not one image beside the bases"]);
+    // The base of a tag that has moved is there beside what the tag names now.
+    bench.push_base("two");
+    bench.ok(&["vendor", "-f", "build.yaml", "--image", &base, "-o", "both.tar"]);
+    bench.ok(&[&OFFLINE[..], &["both.tar", "-o", "oci:from-both"]].concat());
+    bench.ok(&["push", "both.tar", &format!("{}/mirror/base", farm.host())]);
+    assert_eq!(farm.manifest("mirror/base", "stable"), bench.registry.manifest("base", "stable"));
+}
+
+#[test]
 fn what_a_bundle_lacks_is_told_in_one_list() {
     let bench = Bench::new();
     bench.ok(&["vendor", "--platform", "linux/amd64", "-o", "amd64.tar"]);
@@ -185,10 +254,25 @@ fn bad_bundles_are_refused_with_a_reason() {
     let bench = Bench::new();
     bench.ok(&["vendor", "-o", "good.tar"]);
     let good = bench.read("good.tar");
+    // What is there stays as it is, and nothing comes beside it.
+    bench.ok(&[&OFFLINE[..], &["good.tar", "-o", "oci:out", "-o", "oci-archive:out.tar"]].concat());
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    bench.write("bad.tar", "");
+    let beside = || {
+        let home = fs::read_dir(bench.directory.path()).unwrap().map(|it| it.unwrap().file_name());
+        let mut names: Vec<_> = home.filter(|name| name != "cache").collect();
+        names.sort();
+        names
+    };
+    let before = (bench.read("out/index.json"), bench.read("out.tar"), bench.read("mab.lock"), beside());
     let refused = |bytes: &[u8], code: i32, says: &[&str]| {
         bench.write("bad.tar", bytes);
-        bench.fails(&[&OFFLINE[..], &["bad.tar", "-o", "oci:bad"]].concat(), code, says);
-        assert!(!bench.path("bad").exists() || fs::read_dir(bench.path("bad")).unwrap().count() <= 3);
+        let outputs = ["bad.tar", "-o", "oci:out", "-o", "oci-archive:out.tar"];
+        bench.fails(&[&OFFLINE[..], &outputs].concat(), code, says);
+        let after = (bench.read("out/index.json"), bench.read("out.tar"), bench.read("mab.lock"), beside());
+        assert!(after == before, "{says:?}: {:?}", after.3);
+        assert!(oci_layout::Layout::open(bench.path("out")).unwrap().verify().is_empty());
+        assert!(!Path::new("/tmp/evil").exists());
     };
     refused(&good[..good.len() / 2], 4, &["it is truncated: it ends at byte", "hint: carry it over again"]);
     refused(&good[..good.len() - 100], 4, &["it is truncated"]);
@@ -237,7 +321,31 @@ fn bad_bundles_are_refused_with_a_reason() {
     refused(&flipped, 4, &["cannot be read", "base:stable"]);
     // So it is where the base's facts are known, and its layers are only copied.
     bench.ok(&["build", "--locked", "-o", "oci:known"]);
-    refused(&flipped, 4, &["bad.tar: image ", "is damaged", "hint: carry it over again"]);
+    bench.fails(
+        &[&OFFLINE[..], &["bad.tar", "-o", "oci:fresh"]].concat(),
+        4,
+        &["bad.tar: image ", "is damaged", "hint: carry it over again"],
+    );
+}
+
+#[test]
+fn a_base_that_is_gone_leaves_the_old_bundle_whole() {
+    let bench = Bench::new();
+    bench.ok(&["vendor", "-o", "bundle.tar"]);
+    bench.ok(&["vendor", "-o", "bundle.d"]);
+    let old = bench.read("bundle.tar");
+    let lock = fs::read_to_string(bench.path("mab.lock")).unwrap();
+    let manifest = lock.split("linux/amd64\", digest = \"").nth(1).unwrap()[..71].to_owned();
+    bench.registry.fault(test_registry::Fault::on("GET", &manifest).always().error(404, "MANIFEST_UNKNOWN"));
+    for output in ["bundle.tar", "bundle.d"] {
+        bench.fails(&["vendor", "-o", output], 5, &["base:stable", "404"]);
+        bench.ok(&["verify", &format!("bundle:{output}")]);
+    }
+    assert!(bench.read("bundle.tar") == old);
+    // What is in the bundle is not asked for.
+    let mut command = bench.command(env!("CARGO_BIN_EXE_mab"), &["build", "--locked", "--bundle", "bundle.tar"]);
+    command.env("MAB_CACHE_DIR", bench.path("cold"));
+    assert_eq!(Bench::run(command).0, 0);
 }
 
 #[test]

@@ -132,6 +132,14 @@ fn a_plain_build_adds_what_is_missing_and_says_so() {
     // The new platform is the old content's.
     bench.fails(&["lock", "--check"], 7, &["moved "]);
     bench.fails(&["build", "--locked", "--set", "base=static"], 7, &["lacks static"]);
+    // A lock for another build file.
+    let before = bench.lock();
+    let text = fs::read_to_string(bench.path("build.yaml")).unwrap();
+    bench.write("other.yaml", &text.replace("base:stable", "other:stable"));
+    for arguments in [["build", "--locked", "-f", "other.yaml"], ["build", "--offline", "-f", "other.yaml"]] {
+        bench.fails(&arguments, 7, &["/other:stable", "hint: `mab lock`, with the same -f, adds"]);
+    }
+    assert_eq!(bench.lock(), before);
     let (_, err) = bench.ok(&["build", "--set", "base=static"]);
     assert!(err.contains("added to mab.lock: static"), "{err}");
     assert!(bench.lock().contains("[static]\ndigest = \"sha256:"));
@@ -216,6 +224,49 @@ fn facts_beside_the_lock_spare_a_cold_runner_the_bases_layers() {
     bench.ok(&["build", "--push", "--locked", "--tag", "colder"]);
     fs::write(bench.path("mab.lock.facts"), b"no facts").unwrap();
     bench.fails(&["build", "--locked"], 7, &["mab.lock.facts cannot be read", "hint: `mab lock --facts`"]);
+}
+
+#[test]
+fn the_metadata_file_names_everything_that_an_image_was_made_from() {
+    let bench = Bench::new();
+    bench.write(".gitignore", "*\n!hello\n!.gitignore\n");
+    let path = std::env::var_os("PATH").unwrap();
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.env_clear().env("PATH", &path).env("HOME", bench.directory.path()).current_dir(bench.directory.path());
+        let identity = ["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"];
+        let output = command.args(identity).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    bench.ok(&["lock"]);
+    for (dirty, more) in [(false, ""), (true, "infer: none\n")] {
+        let text = fs::read_to_string(bench.path("build.yaml")).unwrap();
+        bench.write("build.yaml", &(text + more));
+        if dirty {
+            bench.write("hello", "changed");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mab"));
+        command.env_clear().env("PATH", &path).env("HOME", bench.directory.path());
+        command.current_dir(bench.directory.path()).args(["build", "--locked", "--metadata-file", "m.json"]);
+        assert!(command.output().unwrap().status.success());
+        let metadata: serde_json::Value = serde_json::from_slice(&fs::read(bench.path("m.json")).unwrap()).unwrap();
+        let mab = &metadata["mab"];
+        assert_eq!(mab["mab"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(mab["inputs"]["git"]["commit"], git(&["rev-parse", "HEAD"]), "{mab}");
+        assert_eq!(mab["inputs"]["git"]["dirty"], dirty, "{mab}");
+        let lock = bench.lock();
+        let quoted = |before: &str| lock.split(before).nth(1).unwrap().split('"').next().unwrap();
+        assert_eq!(mab["inputs"]["lock"], quoted("checksum = \""), "{mab}");
+        let image = quoted("image = \"");
+        let base = &mab["manifests"][0]["base"];
+        assert_eq!(format!("{}@{}", base["name"].as_str().unwrap(), base["digest"].as_str().unwrap()), image);
+        assert_eq!(base["manifest"], quoted("linux/amd64\", digest = \""));
+        assert_eq!(mab["compilers"], serde_json::json!([]), "nothing was compiled");
+    }
 }
 
 #[test]

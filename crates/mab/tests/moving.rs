@@ -63,6 +63,65 @@ fn results_are_references_by_digest() {
 }
 
 #[test]
+fn all_tags_of_a_repository_move_and_a_report_says_what() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let (from, to) = (TestRegistry::start(), TestRegistry::start());
+    let index = from.put_index("a", Some("v1"), &images());
+    from.put_index("a", Some("latest"), &images());
+    let single = images()[0].descriptor.digest;
+    from.put_image("a", Some("one"), &images()[0]);
+    let (source, target) = (format!("{}/a", from.host()), format!("{}/b", to.host()));
+    let read =
+        || -> serde_json::Value { serde_json::from_slice(&std::fs::read(home.join("moved.json")).unwrap()).unwrap() };
+    let ran = mab(home, &["copy", "--all-tags", &source, &target, "--report", "moved.json", "--progress", "quiet"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
+    for tag in ["v1", "latest", "one"] {
+        assert_eq!(to.manifest("b", tag), from.manifest("a", tag), "{tag}");
+    }
+    let report = read();
+    assert_eq!((report["version"].as_u64(), report["error"].is_null()), (Some(1), true), "{report}");
+    let images: Vec<_> = report["images"].as_array().unwrap().clone();
+    let v1 = images.iter().find(|image| image["tags"][0] == "v1").unwrap();
+    assert_eq!(v1["from"], format!("{source}:v1"));
+    assert_eq!(v1["reference"], format!("{target}@{}", index.digest));
+    let sum = |key: &str| images.iter().map(|image| image[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("blobs"), sum("names")), (4, 3), "each blob moved once: {report}");
+
+    // Into a layout and out of it; again, nothing is left to do.
+    let ran = mab(home, &["copy", "--all-tags", &source, "oci:all", "--progress", "quiet"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let layout = Layout::open(home.join("all")).unwrap();
+    assert_eq!(layout.resolve(Selector::Name("latest")).unwrap().digest, index.digest);
+    let ran = mab(home, &["copy", "--all-tags", "oci:all", &target, "--report", "moved.json", "--progress", "quiet"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(read()["images"].as_array().unwrap().len(), 3);
+    assert!(read()["images"].as_array().unwrap().iter().all(|image| image["bytes"] == 0), "{}", read());
+
+    // A list ends where something fails, and the report has what arrived before.
+    let list = format!("# ours\n{source}:one {target}:again\n\n{source}:none {target}:none\n{source}:v1 {target}:v9\n");
+    std::fs::write(home.join("list"), list).unwrap();
+    let ran = mab(home, &["copy", "--list", "list", "--report", "moved.json", "--progress", "quiet"]);
+    assert_eq!((ran.code, ran.out), (5, format!("{target}@{}\n", single)), "{}", ran.err);
+    assert!(to.tag("b", "again").is_some() && to.tag("b", "v9").is_none());
+    assert!(read()["error"].as_str().unwrap().contains("none"), "{}", read());
+    let refused = |arguments: &[&str], says: &str| {
+        let ran = mab(home, arguments);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(says), "{}", ran.err);
+    };
+    refused(&["copy", "--all-tags", &format!("{source}:v1"), &target], "leave out its tag");
+    refused(&["copy", "--all-tags", &source, &format!("{target}:v1")], "takes one image");
+    refused(&["copy", "--all-tags", &source, "oci-archive:x.tar"], "takes one image");
+    refused(&["copy", "--list", "nothing"], "cannot read nothing");
+    refused(&["copy", "--list", "list", &source, &target], "cannot be used with");
+    refused(&["copy", &source], "DST");
+    std::fs::write(home.join("list"), "one\n").unwrap();
+    refused(&["copy", "--list", "list"], "line 1 of the list: 1 words");
+}
+
+#[test]
 fn failures_have_their_codes() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

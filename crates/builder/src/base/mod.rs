@@ -137,7 +137,7 @@ impl From<SourceError> for BaseError {
             SourceError::Store(error) => Self::Store(error),
             SourceError::Embedded(error) => Self::Embedded(error),
             SourceError::Bundle(error) => Self::Bundle(error),
-            SourceError::Archive { .. } | SourceError::Internal(_) => Self::Source(error),
+            SourceError::Archive { .. } | SourceError::Pick { .. } | SourceError::Internal(_) => Self::Source(error),
         }
     }
 }

@@ -26,12 +26,22 @@ pub fn available(index: &ImageIndex) -> Vec<String> {
 pub(crate) fn runnable(index: &ImageIndex) -> impl Iterator<Item = (&Descriptor, &Platform)> {
     index.manifests.iter().filter_map(|descriptor| {
         let platform = descriptor.platform.as_ref()?;
-        // Some tools repeat the config's type as the artifact's; an image stays one.
-        let artifact = descriptor.artifact_type.as_deref().filter(|kind| !kind.is_empty());
-        let is_artifact = artifact.is_some_and(|kind| !MediaType::from(kind).is_image_config());
-        let is_image = descriptor.media_type.is_manifest() && !is_artifact;
-        (is_image && !platform.is_unknown()).then_some((descriptor, platform))
+        (is_image(descriptor) && !platform.is_unknown()).then_some((descriptor, platform))
     })
+}
+
+/// Images whose platform the index leaves to their configs, as Docker's archives and older tools do.
+pub(crate) fn silent(index: &ImageIndex) -> impl Iterator<Item = &Descriptor> {
+    index.manifests.iter().filter(|descriptor| descriptor.platform.is_none() && is_image(descriptor))
+}
+
+fn is_image(descriptor: &Descriptor) -> bool {
+    // Some tools repeat the config's type as the artifact's; an image stays one.
+    let artifact = descriptor.artifact_type.as_deref().filter(|kind| !kind.is_empty());
+    let is_artifact = artifact.is_some_and(|kind| !MediaType::from(kind).is_image_config());
+    // What BuildKit attests about an image, where its platform got lost.
+    let is_attestation = descriptor.annotations.contains_key("vnd.docker.reference.type");
+    descriptor.media_type.is_manifest() && !is_artifact && !is_attestation
 }
 
 #[cfg(test)]
@@ -98,5 +108,12 @@ mod tests {
         // crane writes this for every image.
         artifact.manifests[0].artifact_type = Some("application/vnd.oci.image.config.v1+json".to_owned());
         assert!(select(&artifact, &"linux/amd64".parse().unwrap()).is_some());
+        // Copied by a tool that knows no platform of its own, it stays what it is.
+        artifact.manifests[0].platform = None;
+        assert_eq!(silent(&artifact).count(), 1);
+        artifact.manifests[0]
+            .annotations
+            .insert("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned());
+        assert_eq!(silent(&artifact).count(), 0);
     }
 }

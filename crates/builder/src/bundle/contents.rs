@@ -50,6 +50,9 @@ pub struct ImageEntry {
     pub platforms: Vec<String>,
     /// Everything else of it that is here: manifests, configs, layers.
     pub blobs: Vec<Descriptor>,
+    /// It was asked for by its name, beside the bases: `mab push` takes it out again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extra: bool,
 }
 
 /// A crate.

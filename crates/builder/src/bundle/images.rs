@@ -19,6 +19,8 @@ pub(super) struct Wanted {
     pub(super) root: Descriptor,
     /// The manifests, by their platforms. None: all that its index has, or those of a few platforms.
     pub(super) manifests: Manifests,
+    /// It was asked for by its name, and is no base.
+    pub(super) extra: bool,
 }
 
 pub(super) enum Manifests {
@@ -35,7 +37,7 @@ pub(super) async fn take(
     contents: &mut Contents,
     origins: &mut Origins,
 ) -> Result<(), WriteError> {
-    let Wanted { name, source, root, manifests } = wanted;
+    let Wanted { name, source, root, manifests, extra } = wanted;
     let stage = |bytes: &[u8], origins: &mut Origins| -> Result<(), BaseError> {
         let digest = staging.0.store().put_bytes(bytes)?;
         origins.insert(digest, Arc::clone(&staging.1));
@@ -46,6 +48,15 @@ pub(super) async fn take(
     let root = Descriptor::new(root.media_type, root.digest, root.size);
     let parsed = Document::parse(&bytes, &root.media_type)
         .map_err(|source| BaseError::Document { digest: root.digest, source })?;
+    // What belongs to no platform, such as attestations, goes along where all of the image does.
+    let beside: Vec<Descriptor> = match (&manifests, &parsed) {
+        (Manifests::Of(platforms), Document::Index(index)) if platforms.is_empty() => {
+            let entries = index.manifests.iter().filter(|own| own.media_type.is_manifest());
+            let runnable: Vec<_> = select::runnable(index).map(|(own, _)| own.digest).collect();
+            entries.filter(|own| !runnable.contains(&own.digest)).cloned().collect()
+        }
+        _ => Vec::new(),
+    };
     let mut named: Vec<(String, Descriptor)> = match (manifests, &parsed) {
         (Manifests::Known(known), _) => known.into_iter().map(|(at, own)| (at.to_string(), own)).collect(),
         (Manifests::Of(platforms), Document::Index(index)) if platforms.is_empty() => everything(index),
@@ -60,7 +71,7 @@ pub(super) async fn take(
     };
     named.sort_by(|a, b| a.0.cmp(&b.0));
     let mut blobs: BTreeMap<_, Descriptor> = BTreeMap::new();
-    for (_, descriptor) in &named {
+    for descriptor in named.iter().map(|(_, own)| own).chain(&beside) {
         let bytes = source.document(descriptor, None).await?;
         stage(&bytes, origins)?;
         let document = Document::parse(&bytes, &descriptor.media_type);
@@ -79,9 +90,21 @@ pub(super) async fn take(
         }
     }
     let platforms = named.into_iter().map(|(platform, _)| platform).collect();
-    contents.images.retain(|image| image.name != name);
-    contents.images.push(ImageEntry { name, root, platforms, blobs: blobs.into_values().collect() });
+    add(contents, ImageEntry { name, root, platforms, blobs: blobs.into_values().collect(), extra });
     Ok(())
+}
+
+/// The same image may be wanted twice: as a base, and by its name.
+fn add(contents: &mut Contents, image: ImageEntry) {
+    let same = |known: &&mut ImageEntry| known.name == image.name && known.root.digest == image.root.digest;
+    let Some(known) = contents.images.iter_mut().find(same) else { return contents.images.push(image) };
+    known.extra |= image.extra;
+    known.platforms.extend(image.platforms);
+    known.platforms.sort();
+    known.platforms.dedup();
+    known.blobs.extend(image.blobs);
+    known.blobs.sort_by_key(|blob| blob.digest);
+    known.blobs.dedup();
 }
 
 /// Everything of an index that runs somewhere.

@@ -29,6 +29,11 @@ pub use lockfile::{LockedCrate, locked_crates};
 pub use read::{Bundle, Bundles};
 pub use unpack::{CrateSources, ModuleProxy, Vendored};
 
+/// Whether this entry of an `index.json` says that all of it is a bundle.
+pub(crate) fn is_bundle(first: &oci_layout::Descriptor) -> bool {
+    first.artifact_type.as_ref().is_some_and(|kind| kind.starts_with(ARTIFACT))
+}
+
 /// What an artifact of this kind is called; the version of the table of contents stands behind it.
 const ARTIFACT: &str = "application/vnd.mab.bundle.v";
 /// Type of the table of contents.

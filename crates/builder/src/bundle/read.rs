@@ -258,6 +258,11 @@ impl Bundles {
         self.bundles.iter().find_map(|bundle| Some((bundle, bundle.blob(digest)?)))
     }
 
+    /// The images of all bundles.
+    pub fn images(&self) -> impl Iterator<Item = &ImageEntry> {
+        self.bundles.iter().flat_map(|bundle| &bundle.contents.images)
+    }
+
     /// The image of this name in the newest bundle that has it.
     pub fn image(&self, name: &str) -> Option<&ImageEntry> {
         let images = self.bundles.iter().rev().flat_map(|bundle| &bundle.contents.images);

@@ -168,6 +168,7 @@ fn bases(request: &VendorRequest, book: &Book, client: &Client) -> Vec<Wanted> {
                 source: Arc::new(Source::Registry { client: client.clone(), repository }),
                 root: locked.root.descriptor(),
                 manifests: Manifests::Known(BTreeMap::new()),
+                extra: false,
             });
             if let Manifests::Known(known) = &mut entry.manifests {
                 known.extend(own);
@@ -186,7 +187,7 @@ async fn extras(request: &VendorRequest, client: &Client) -> Result<Vec<Wanted>,
                 let fetched = client.manifest(&reference.repository, &reference.target()).await?;
                 let repository = reference.repository.clone();
                 let source = Arc::new(Source::Registry { client: client.clone(), repository });
-                Wanted { name: reference.to_string(), source, root: fetched.descriptor, manifests }
+                Wanted { name: reference.to_string(), source, root: fetched.descriptor, manifests, extra: true }
             }
             ExtraImage::Layout { directory, select } => {
                 let layout = Layout::open(directory.clone())?;
@@ -197,7 +198,7 @@ async fn extras(request: &VendorRequest, client: &Client) -> Result<Vec<Wanted>,
                 let root = layout.resolve(selector)?;
                 let short = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let name = select.as_ref().map_or_else(|| short.clone(), |select| format!("{short}:{select}"));
-                Wanted { name, source: Arc::new(Source::Layout(layout)), root, manifests }
+                Wanted { name, source: Arc::new(Source::Layout(layout)), root, manifests, extra: true }
             }
         });
     }

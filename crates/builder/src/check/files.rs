@@ -1,6 +1,6 @@
 //! The files of an image as checks see them: nodes of its tree, with the facts that were noted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -18,15 +18,31 @@ pub(super) enum Noted {
     Damaged(Rc<str>),
 }
 
+/// Places that are looked at for libraries, in all of an image. A desktop system takes a tenth; an
+/// image that is made to take for ever ends with answers that are unknown.
+const PLACES: usize = 50_000_000;
+
 /// A tree whose facts are read once each.
 pub(super) struct Files<'a> {
     pub(super) tree: &'a Tree,
     known: RefCell<HashMap<ImagePath, Option<Noted>>>,
+    places: Cell<usize>,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(tree: &'a Tree) -> Self {
-        Self { tree, known: RefCell::new(HashMap::new()) }
+        Self::with_places(tree, PLACES)
+    }
+
+    pub(super) fn with_places(tree: &'a Tree, places: usize) -> Self {
+        Self { tree, known: RefCell::new(HashMap::new()), places: Cell::new(places) }
+    }
+
+    /// Counts places that are looked at; false when there have been too many.
+    pub(super) fn may_look(&self, places: usize) -> bool {
+        let left = self.places.get().checked_sub(places);
+        self.places.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     /// The regular file that a path leads to, links followed, with its real path. The path is a

@@ -54,9 +54,7 @@ pub async fn check_image(request: &Request<'_>) -> Result<Checked, BaseError> {
             entries.extend(
                 select::runnable(index).map(|(descriptor, platform)| (descriptor.clone(), Some(platform.clone()))),
             );
-            // Docker's archives and older tools leave the platform to the config.
-            let silent = index.manifests.iter().filter(|it| it.platform.is_none() && it.media_type.is_manifest());
-            entries.extend(silent.take(64).map(|descriptor| (descriptor.clone(), None)));
+            entries.extend(select::silent(index).take(64).map(|descriptor| (descriptor.clone(), None)));
         }
         Document::Manifest(_) => entries.push((request.root.clone(), None)),
     }

@@ -168,4 +168,24 @@ mod tests {
             assert_eq!(found, table(), "write it anew: MAB_WRITE=1 cargo test -p builder the_page_has_the_table");
         }
     }
+
+    #[test]
+    fn each_check_is_seen_with_real_programs() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/gate.sh");
+        let tests = fs_err::read_to_string(path).unwrap();
+        let (_, warnings) = tests.split_once("\ntest_warnings() {").unwrap();
+        let (warnings, _) = warnings.split_once("\n}\n").unwrap();
+        for check in CheckId::ALL {
+            let name = check.name();
+            match check.severity() {
+                Severity::Error => {
+                    let (_, test) = tests.split_once(&format!("\ntest_{}() {{", name.replace('-', "_"))).expect(name);
+                    let (test, _) = test.split_once("\n}\n").unwrap();
+                    let is_forced = ["forced", "--allow"].iter().any(|how| test.contains(&format!("{how} {name}")));
+                    assert!(is_forced && test.contains("fail") | test.contains("run qemu"), "{name}: seen to fail");
+                }
+                Severity::Warning => assert!(warnings.contains(&format!("[{name}]")), "{name}"),
+            }
+        }
+    }
 }

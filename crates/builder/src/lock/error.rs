@@ -171,7 +171,9 @@ impl LockError {
                 "take the mab that made the lock, or `mab lock --update static` to stand on the new one"
             }
             Self::Missing { .. } => "`mab lock` makes it, where the registries can be reached",
-            Self::Uncovered { .. } => "`mab lock` adds what is missing, where the registries can be reached",
+            Self::Uncovered { .. } => {
+                "`mab lock`, with the same -f, adds what is missing, where the registries can be reached"
+            }
             Self::Compilers { .. } => {
                 "install those compilers, or `mab lock` to note the ones that are here, or leave out --locked-compilers"
             }

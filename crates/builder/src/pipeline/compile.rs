@@ -111,6 +111,7 @@ impl Assembly {
             annotations,
             manifests: images.iter().map(|image| self.manifest_result(image)).collect(),
             inputs,
+            mab: env!("CARGO_PKG_VERSION").to_owned(),
             compilers,
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn prebuilt(
 /// Runs all checks over an image; warnings are told, errors end the build.
 pub(super) fn check(shared: &Shared, built: Built<'_>, allow: &BTreeSet<CheckId>) -> Result<(), BuildError> {
     let Built { spec, platform, base, draft, config } = built;
-    let piece = shared.work.start(Phase::Check, Some(platform), "programs".to_owned(), None);
+    let piece = shared.work.start(Phase::Check, Some(platform), "programs".to_owned(), None).on_this_thread();
     note_facts(draft)?;
     let origins = spec.binaries.iter().map(|binary| origin(&binary.value));
     let programs: BTreeMap<ImagePath, Origin> = draft.programs.iter().cloned().zip(origins).collect();

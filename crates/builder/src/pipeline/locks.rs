@@ -61,7 +61,7 @@ pub(super) async fn check_compilers(shared: &Arc<Shared>, specs: &[Arc<BuildSpec
 /// Without a network, everything has to be here: what is not is told in one list.
 pub(super) async fn check_absent(shared: &Arc<Shared>, specs: &[Arc<BuildSpec>]) -> Result<(), BuildError> {
     let specs: Vec<BuildSpec> = specs.iter().map(|spec| BuildSpec::clone(spec)).collect();
-    let mut absent = crate::offline::absent(&specs, &shared.book, &shared.bundles).await?;
+    let mut absent = crate::offline::absent(&specs, &shared.book, &shared.bundles, &shared.kept()).await?;
     let own = Arc::clone(shared);
     let sources = blocking(move || crate::offline::absent_sources(&specs, &own.vendored, &own.env, &own.children));
     absent.extend(sources.await?);
@@ -94,7 +94,7 @@ pub(super) async fn resolve(
     if locked.is_none()
         && let Some(image) = shared.bundles.image(&Name::new(reference).to_string())
     {
-        let source = Arc::new(Source::Bundles(Arc::clone(&shared.bundles)));
+        let source = Arc::new(shared.kept());
         let bytes = source.document(&image.root, cache).await?;
         let base = base::resolve(shown, name, source, image.root.clone(), &bytes, platforms, cache).await?;
         say(shared, directory, shared.book.add(directory, reference, &base)?);
@@ -135,14 +135,15 @@ pub(super) fn is_at_hand(
     })
 }
 
-/// The bundles, where they have the manifests; a build with a network takes the others from there.
+/// The bundles, where they have the manifests; a build with a network takes the others from there,
+/// one without from the cache.
 fn from_bundles(
     shared: &Shared,
     manifests: &BTreeMap<TargetPlatform, Descriptor>,
     registry: Arc<Source>,
 ) -> Arc<Source> {
     let here = !manifests.is_empty() && manifests.values().all(|own| shared.bundles.find(&own.digest).is_some());
-    if here || shared.offline { Arc::new(Source::Bundles(Arc::clone(&shared.bundles))) } else { registry }
+    if here || shared.offline { Arc::new(shared.kept()) } else { registry }
 }
 
 /// The base `static` is used.

@@ -83,6 +83,11 @@ impl Shared {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
     }
 
+    /// What needs no network: bundles and cache.
+    fn kept(&self) -> Source {
+        Source::Kept { bundles: Arc::clone(&self.bundles), cache: self.cache.clone() }
+    }
+
     fn layouts(&self) -> Vec<Layout> {
         self.layouts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -46,9 +46,10 @@ pub struct ImagePlan {
 }
 
 impl ImagePlan {
-    /// How many programs the image has, over all platforms.
-    pub fn programs(&self) -> usize {
-        self.platforms.iter().map(|platform| platform.programs.len()).sum()
+    /// How many programs an image has: the fewest and the most of any platform.
+    pub fn programs(&self) -> (usize, usize) {
+        let counts = || self.platforms.iter().map(|platform| platform.programs.len());
+        (counts().min().unwrap_or(0), counts().max().unwrap_or(0))
     }
 }
 

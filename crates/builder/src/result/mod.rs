@@ -45,6 +45,9 @@ pub struct ImageResult {
     pub manifests: Vec<ManifestResult>,
     /// What it was made from.
     pub inputs: Inputs,
+    /// The version of mab that made it; empty in documents of those that did not say.
+    #[serde(default)]
+    pub mab: String,
     /// What compiled it; of a build of several images, all of theirs.
     #[serde(default)]
     pub compilers: Vec<CompilerResult>,
@@ -92,7 +95,7 @@ pub struct Inputs {
     pub format: u32,
     /// The image's date.
     pub created: String,
-    /// The commit that was checked out, where anything asks for it.
+    /// The commit that was checked out, where the build file is in a repository.
     pub git: Option<GitInput>,
 }
 

@@ -32,6 +32,18 @@ pub enum SourceError {
     /// A bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// An image of a bundle that is not there, or one of several that is not named.
+    #[error("{} has {}; it holds {}", path.display(),
+        wanted.as_ref().map_or_else(|| "not one image beside the bases".to_owned(), |wanted| format!("no image {wanted}")),
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    Pick {
+        /// The bundle.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: Option<String>,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// What mab carries itself.
     #[error("the built-in base cannot be made: {0}")]
     Embedded(String),
@@ -132,6 +144,42 @@ pub enum TransferError {
         /// The image's own.
         digest: Digest,
     },
+    /// A bundle that was made for a few platforms.
+    #[error("{image} is there for {} alone, and its index names {lacking}, too", platforms.join(", "))]
+    Partial {
+        /// The image.
+        image: String,
+        /// What there is of it.
+        platforms: Vec<String>,
+        /// The first that is not there.
+        lacking: Digest,
+    },
+    /// Two images would get one tag.
+    #[error("two images would be {target}: {first} and {second}")]
+    SameTag {
+        /// Repository and tag.
+        target: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// All tags were asked for, of something that has none or for something that takes one image.
+    #[error("{place} {reason}")]
+    AllTags {
+        /// The source or target.
+        place: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// A line of a list that is none of `SRC DST`.
+    #[error("line {line} of the list: {reason}")]
+    List {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// The target cannot be written as it is named.
     #[error("{target} cannot be written: {reason}")]
     Target {
@@ -165,6 +213,8 @@ impl TransferError {
                 ErrorClass::Check
             }
             Self::SamePlatform { .. } | Self::NotImage { .. } => ErrorClass::Check,
+            Self::Partial { .. } => ErrorClass::Locked,
+            Self::SameTag { .. } | Self::AllTags { .. } | Self::List { .. } => ErrorClass::Usage,
             Self::NoPlatform { .. } | Self::NotIndex { .. } | Self::OtherDigest { .. } | Self::Target { .. } => {
                 ErrorClass::Usage
             }
@@ -179,6 +229,13 @@ impl TransferError {
             Self::Source(SourceError::Layout(LayoutError::Ambiguous { .. })) => {
                 "name one with :TAG or @DIGEST behind the path"
             }
+            Self::Source(SourceError::Bundle(error)) => return error.hints(),
+            Self::Source(SourceError::Pick { .. }) => "name one: bundle:PATH:NAME or bundle:PATH@DIGEST",
+            Self::Partial { .. } => {
+                "`mab copy --platform` takes out what is there, as another index; `mab vendor --image` without --platform takes all of it along"
+            }
+            Self::SameTag { .. } => "name one with :TAG or @DIGEST behind the path, and give its target a tag",
+            Self::List { .. } => "write the source and the target on each line, with a space between them",
             Self::SamePlatform { .. } => "an index has one image for a platform: leave one of them out",
             Self::Contradiction { .. } => {
                 "the image is mislabelled: build it anew, or put it into an index by its manifest's own digest"
@@ -194,6 +251,7 @@ fn of_source(error: &SourceError) -> ErrorClass {
     match error {
         SourceError::Registry(error) => of_registry(error),
         SourceError::Layout(LayoutError::NotLayout { .. } | LayoutError::Ambiguous { .. }) => ErrorClass::Usage,
+        SourceError::Pick { .. } => ErrorClass::Usage,
         SourceError::Layout(_) | SourceError::Store(_) | SourceError::Archive { .. } => ErrorClass::Output,
         SourceError::Bundle(error) => error.class(),
         SourceError::Embedded(_) | SourceError::Internal(_) => ErrorClass::Other,

@@ -31,6 +31,13 @@ pub enum Location {
         /// Which image.
         select: Select,
     },
+    /// `bundle:PATH[:NAME|@DIGEST]`, to read from: what `mab vendor` has written.
+    Bundle {
+        /// The bundle's file or directory.
+        path: PathBuf,
+        /// Which of its images.
+        select: Select,
+    },
 }
 
 /// Picks an image of a layout or archive.
@@ -69,7 +76,7 @@ pub enum ParseLocationError {
 impl Location {
     /// A layout where `path` is a directory, else an archive: what `mab push` is given.
     pub fn of_path(path: &str) -> Result<Self, ParseLocationError> {
-        if ["oci:", "oci-archive:", "docker-archive:"].iter().any(|prefix| path.starts_with(prefix)) {
+        if ["oci:", "oci-archive:", "docker-archive:", "bundle:"].iter().any(|prefix| path.starts_with(prefix)) {
             return path.parse();
         }
         if path.is_empty() {
@@ -99,8 +106,28 @@ impl FromStr for Location {
             let (directory, select) = located(rest, "oci:")?;
             return Ok(Self::Layout { directory, select });
         }
+        if let Some(rest) = text.strip_prefix("bundle:") {
+            let (path, select) = in_bundle(rest);
+            return match path.as_os_str().is_empty() {
+                true => Err(ParseLocationError::NoPath("bundle:")),
+                false => Ok(Self::Bundle { path, select }),
+            };
+        }
         Ok(Self::Registry(text.parse()?))
     }
+}
+
+/// A bundle, and what is picked of it: the names in it have colons and slashes themselves, so that the
+/// shortest path that is there counts.
+fn in_bundle(text: &str) -> (PathBuf, Select) {
+    let ends = text.char_indices().filter(|(_, c)| *c == ':').map(|(at, _)| text.split_at(at));
+    for (path, name) in ends {
+        let name = name.trim_start_matches(':');
+        if !name.is_empty() && Path::new(path).exists() {
+            return (PathBuf::from(path), Select::Name(name.to_owned()));
+        }
+    }
+    split(text)
 }
 
 fn located(text: &str, prefix: &'static str) -> Result<(PathBuf, Select), ParseLocationError> {
@@ -129,6 +156,7 @@ impl fmt::Display for Location {
             Self::Registry(reference) => return reference.fmt(f),
             Self::Layout { directory, select } => ("oci", directory, select),
             Self::Archive { kind, file, select } => (kind.name(), file, select),
+            Self::Bundle { path, select } => ("bundle", path, select),
         };
         write!(f, "{prefix}:{}", path.display())?;
         match select {
@@ -152,6 +180,7 @@ mod tests {
             "oci:/a/b:v1",
             "oci-archive:x.tar:v1",
             "docker-archive:x.tar",
+            "bundle:x.tar:debian",
             &format!("oci:dir@{digest}"),
             &format!("localhost/a@{digest}"),
         ] {
@@ -170,6 +199,11 @@ mod tests {
         assert!(matches!(tagged, Location::Archive { select: Select::Name(name), .. } if name == "b"));
         std::fs::create_dir(&text).unwrap();
         let whole = Location::of_path(&text).unwrap();
-        assert_eq!(whole, Location::Layout { directory: text.into(), select: Select::Only });
+        assert_eq!(whole, Location::Layout { directory: text.clone().into(), select: Select::Only });
+        let named: Location = format!("bundle:{text}:localhost:5000/team/app:v1").parse().unwrap();
+        assert_eq!(
+            named,
+            Location::Bundle { path: text.into(), select: Select::Name("localhost:5000/team/app:v1".into()) }
+        );
     }
 }

@@ -10,6 +10,8 @@ mod location;
 mod progress;
 mod push;
 mod referrers;
+pub mod report;
+mod several;
 mod sink;
 mod source;
 mod tree;
@@ -24,6 +26,7 @@ pub use error::{SourceError, TransferError};
 pub use location::{Location, ParseLocationError, Select};
 pub use push::push;
 pub use referrers::Referrer;
+pub use several::{List, all_tags, copy_list};
 pub use sink::{Moved, Sink};
 pub use source::Source;
 pub use tree::read_root;
@@ -50,6 +53,10 @@ pub struct CopyRequest {
 /// An image that arrived.
 #[derive(Clone, Debug)]
 pub struct Arrived {
+    /// Where it was read from.
+    pub from: String,
+    /// The tags or names that it was given.
+    pub names: Vec<String>,
     /// Its digest.
     pub digest: Digest,
     /// Where it is, by digest.
@@ -73,18 +80,22 @@ pub async fn copy(
     check_digest(&request.to, &tree)?;
     let sink = Sink::open(&request.to, &request.from, client)?;
     let what = format!("copy {shown} to {}", request.to);
-    deliver(&tree, request.referrers, &sink, what, reporter).await
+    deliver(&tree, request.referrers, &sink, (shown, what), reporter).await
 }
 
-/// Writes `tree` to `sink`, with what refers to it, and tells of it.
+/// Writes `tree` to `sink`, with what refers to it, and tells of it: where it is from, and what is
+/// done with it.
 pub async fn deliver(
     tree: &Tree,
     with_referrers: bool,
     sink: &Sink,
-    what: String,
+    (from, what): (String, String),
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Arrived, TransferError> {
     let digest = tree.root.digest();
+    if let Some(lacking) = tree.lacking() {
+        return Err(TransferError::Partial { image: from, platforms: tree.platforms(), lacking });
+    }
     let referrers = match with_referrers {
         true => referrers::find(tree, &digest.to_string(), reporter.as_ref()).await?,
         false => Vec::new(),
@@ -95,7 +106,7 @@ pub async fn deliver(
     let moved = sink.write(tree, &referrers, &meter).await?;
     let outcome = outcome(&moved, &meter, digest);
     meter.end(outcome);
-    Ok(Arrived { digest, reference: sink.reference(digest), moved })
+    Ok(Arrived { from, names: sink.names(), digest, reference: sink.reference(digest), moved })
 }
 
 /// A target that names a digest can only be this image.

@@ -1,4 +1,4 @@
-//! Layouts and archives to registries: all their tags, or the tags that are given.
+//! Layouts, archives and bundles to registries: all their tags, or the tags that are given.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,41 +8,73 @@ use oci_layout::layout::{REF_NAME, is_fallback_tag};
 use oci_layout::{Digest, LayoutError};
 use registry_client::{Client, Reference, Repository, Tag};
 
+use super::sink::own_tag;
 use super::{Arrived, Location, Select, Sink, Source, SourceError, TransferError, Tree, deliver};
 use crate::event::Reporter;
 
 /// Pushes what `from` names to each of `targets`.
 ///
 /// A target with a tag gets the image that is named, or the only one. A target without a tag gets all
-/// images under the tags that they have in the layout (the one that is named, where one is).
+/// images under the tags that they have in the layout (the one that is named, where one is). Of a
+/// bundle these are the images that it was told to take along, not the bases.
+///
+/// What has arrived is in `arrived`, also where this fails.
 pub async fn push(
     from: &Location,
     targets: &[Reference],
     with_referrers: bool,
     client: &Client,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Vec<Arrived>, TransferError> {
-    let source = Arc::new(Source::open(from, client).await?);
-    let index = match source.as_ref() {
-        Source::Layout(layout) => layout.index().map_err(SourceError::from)?,
-        Source::Archive { archive, .. } => archive.index().clone(),
-        Source::Registry { .. } | Source::Embedded(_) | Source::Bundles(_) => {
-            return Err(TransferError::Target {
-                target: from.to_string(),
-                reason: "it is neither a layout nor an archive",
-            });
-        }
-    };
+    arrived: &mut Vec<Arrived>,
+) -> Result<(), TransferError> {
+    let mut from = from.clone();
+    let mut source = Arc::new(Source::open(&from, client).await?);
+    let mut index = index(&source)?;
+    if let Some(bundle) = as_bundle(&from, &index) {
+        source = Arc::new(Source::open(&bundle, client).await?);
+        index = self::index(&source)?;
+        from = bundle;
+    }
+    let from = &from;
     let mut trees: BTreeMap<Digest, Tree> = BTreeMap::new();
-    let mut arrived = Vec::new();
     for (place, repository, tags) in plan(from, &index, targets)? {
         let read = Tree::read(&source, &place).await?;
         let tree = trees.entry(read.root.digest()).or_insert(read);
         let what = format!("push {place} to {repository}");
         let sink = Sink::Registry { client: client.clone(), repository, tags };
-        arrived.push(deliver(tree, with_referrers, &sink, what, reporter).await?);
+        arrived.push(deliver(tree, with_referrers, &sink, (place.to_string(), what), reporter).await?);
     }
-    Ok(arrived)
+    Ok(())
+}
+
+/// What a layout, an archive or a bundle lists: of a bundle, what it was told to take along.
+pub(super) fn index(source: &Source) -> Result<ImageIndex, TransferError> {
+    match source {
+        Source::Layout(layout) => Ok(layout.index().map_err(SourceError::from)?),
+        Source::Archive { archive, .. } => Ok(archive.index().clone()),
+        Source::Kept { bundles, .. } => {
+            let extras = bundles.images().filter(|image| image.extra);
+            let entries = extras.map(|image| {
+                let mut entry = image.root.clone();
+                entry.annotations.insert(REF_NAME.to_owned(), image.name.clone());
+                entry
+            });
+            Ok(ImageIndex::new(entries.collect(), BTreeMap::new()))
+        }
+        Source::Registry { .. } | Source::Embedded(_) => {
+            Err(TransferError::Internal("a registry was asked as a file".to_owned()))
+        }
+    }
+}
+
+/// A path that turns out to be a bundle's: that it is a layout, too, is for other tools.
+fn as_bundle(from: &Location, index: &ImageIndex) -> Option<Location> {
+    let (path, select) = match from {
+        Location::Layout { directory: path, select } | Location::Archive { file: path, select, .. } => (path, select),
+        Location::Registry(_) | Location::Bundle { .. } => return None,
+    };
+    let first = index.manifests.first()?;
+    crate::bundle::is_bundle(first).then(|| Location::Bundle { path: path.clone(), select: select.clone() })
 }
 
 /// Which image goes to which repository under which tags.
@@ -52,7 +84,7 @@ fn plan(
     targets: &[Reference],
 ) -> Result<Vec<(Location, Repository, Vec<Tag>)>, TransferError> {
     let select = match from {
-        Location::Layout { select, .. } | Location::Archive { select, .. } => select,
+        Location::Layout { select, .. } | Location::Archive { select, .. } | Location::Bundle { select, .. } => select,
         Location::Registry(_) => return Err(TransferError::Internal("a registry is no file".to_owned())),
     };
     let all = names(index);
@@ -73,7 +105,7 @@ fn plan(
         } else {
             match (select, all.is_empty()) {
                 (Select::Name(name), _) => {
-                    let tag = name.parse().map_err(registry_client::Error::from)?;
+                    let tag = own_tag(name).parse().map_err(registry_client::Error::from)?;
                     add(from.clone(), &target.repository, Some(tag));
                 }
                 (Select::Digest(_), _) | (Select::Only, true) => {
@@ -87,6 +119,9 @@ fn plan(
             }
         }
     }
+    if let Some(error) = same_tag(&plan) {
+        return Err(error);
+    }
     if plan.is_empty() {
         let known = all.iter().map(|(name, _)| name.to_string()).collect();
         let error = LayoutError::UnknownName { path: from.to_string().into(), name: String::new(), known };
@@ -95,19 +130,35 @@ fn plan(
     Ok(plan)
 }
 
+/// One of two images would take the tag away from the other.
+fn same_tag(plan: &[(Location, Repository, Vec<Tag>)]) -> Option<TransferError> {
+    let mut taken: BTreeMap<String, &Location> = BTreeMap::new();
+    for (place, repository, tags) in plan {
+        for tag in tags {
+            let target = format!("{repository}:{tag}");
+            if let Some(first) = taken.insert(target.clone(), place)
+                && first != place
+            {
+                return Some(TransferError::SameTag { target, first: first.to_string(), second: place.to_string() });
+            }
+        }
+    }
+    None
+}
+
 /// The names of a layout that can be tags, with what they name.
-fn names(index: &ImageIndex) -> Vec<(Tag, Digest)> {
+pub(super) fn names(index: &ImageIndex) -> Vec<(Tag, Digest)> {
     let named = index.manifests.iter().filter_map(|entry| {
         let name = entry.annotations.get(REF_NAME).filter(|name| !is_fallback_tag(name))?;
         // containers/image writes full names there, too.
-        let tag = name.rsplit_once(':').map_or(name.as_str(), |(_, tag)| tag);
-        Some((tag.parse().ok()?, entry.digest))
+        Some((own_tag(name).parse().ok()?, entry.digest))
     });
     named.collect()
 }
 
-fn with(from: &Location, select: Select) -> Location {
+pub(super) fn with(from: &Location, select: Select) -> Location {
     match from {
+        Location::Bundle { path, .. } => Location::Bundle { path: path.clone(), select },
         Location::Layout { directory, .. } => Location::Layout { directory: directory.clone(), select },
         Location::Archive { kind, file, .. } => Location::Archive { kind: *kind, file: file.clone(), select },
         Location::Registry(_) => from.clone(),
@@ -163,5 +214,12 @@ mod tests {
         );
         check(&format!("oci:d@{two}"), &["r.io/a"], &[(&format!("oci:d@{two}"), "r.io/a latest")]);
         check("oci:d", &[&format!("r.io/a@{one}")], &[(&format!("oci:d@{one}"), "r.io/a ")]);
+    }
+
+    #[test]
+    fn two_images_do_not_take_one_tag() {
+        let index = index(&[("r.io/a:12", b"one"), ("r.io/b:12", b"two")]);
+        let error = plan(&"oci:d".parse().unwrap(), &index, &["r.io/all".parse().unwrap()]).unwrap_err();
+        assert!(error.to_string().starts_with("two images would be r.io/all:12: oci:d@sha256:"), "{error}");
     }
 }

@@ -22,6 +22,8 @@ use crate::build::ArchiveKind;
 /// Blobs that are written to a disk at once: they are hashed there, so more than the processors
 /// would not help.
 const WRITES_AT_ONCE: usize = 4;
+/// Why a bundle is no target.
+const BUNDLE: &str = "a bundle is written whole, by `mab vendor --image`";
 
 /// Where an image goes.
 pub enum Sink {
@@ -57,7 +59,7 @@ pub enum Sink {
 }
 
 /// What a transfer had to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Moved {
     /// Blobs that were sent or written, and their bytes.
     pub blobs: usize,
@@ -97,6 +99,7 @@ impl Sink {
                 let name = name(select).map(|tag| ImageName { full: full_name(source, &tag), tag });
                 Ok(Self::Archive { kind: *kind, file: file.clone(), scratch, directory, name })
             }
+            Location::Bundle { .. } => Err(TransferError::Target { target: location.to_string(), reason: BUNDLE }),
         }
     }
 
@@ -127,6 +130,7 @@ impl Sink {
                 Ok(Self::Layout { layout, names })
             }
             Location::Archive { .. } => Err(refuse("an archive is not changed in place: copy it to a layout")),
+            Location::Bundle { .. } => Err(refuse(BUNDLE)),
         }
     }
 
@@ -146,6 +150,15 @@ impl Sink {
             Self::Registry { repository, .. } => repository.at(digest).to_string(),
             Self::Layout { layout, .. } => format!("oci:{}@{digest}", layout.root().display()),
             Self::Archive { kind, file, .. } => format!("{}:{}@{digest}", kind.name(), file.display()),
+        }
+    }
+
+    /// What will name the image.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Registry { tags, .. } => tags.iter().map(ToString::to_string).collect(),
+            Self::Layout { names, .. } => names.clone(),
+            Self::Archive { name, .. } => name.iter().map(|name| name.tag.clone()).collect(),
         }
     }
 
@@ -188,15 +201,21 @@ fn own_name(source: &Location) -> Option<String> {
         Location::Layout { select: Select::Name(name), .. } | Location::Archive { select: Select::Name(name), .. } => {
             Some(name.clone())
         }
+        Location::Bundle { select: Select::Name(name), .. } => Some(own_tag(name).to_owned()),
         _ => None,
     }
+}
+
+/// The tag in a name that may be a whole reference.
+pub(super) fn own_tag(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(_, tag)| tag)
 }
 
 /// What `docker load` calls the image, where it has a whole name.
 fn full_name(source: &Location, tag: &str) -> Option<String> {
     match source {
         Location::Registry(reference) => Some(format!("{}:{tag}", reference.repository)),
-        Location::Layout { .. } | Location::Archive { .. } => None,
+        Location::Layout { .. } | Location::Archive { .. } | Location::Bundle { .. } => None,
     }
 }
 

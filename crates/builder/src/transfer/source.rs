@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci_layout::archive::{Archive, ArchiveError};
 use oci_layout::blob::FileBlob;
-use oci_layout::digest::{VerifyError, VerifyingReader};
+use oci_layout::digest::VerifyingReader;
 use oci_layout::document::{Document, MAX_DOCUMENT};
 use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest, Layout, StoreError};
 use registry_client::{Client, LocalSource, RemoteSource, Repository, UploadSource};
@@ -43,8 +43,13 @@ pub enum Source {
     },
     /// In mab.
     Embedded(EmbeddedImage),
-    /// In bundles.
-    Bundles(Arc<Bundles>),
+    /// On this machine already: in bundles, else in mab's own cache. Nothing is asked for.
+    Kept {
+        /// Looked through first.
+        bundles: Arc<Bundles>,
+        /// Looked through then.
+        cache: Option<Arc<Cache>>,
+    },
 }
 
 impl Source {
@@ -55,6 +60,11 @@ impl Source {
                 Ok(Self::Registry { client: client.clone(), repository: reference.repository })
             }
             Location::Layout { directory, .. } => Ok(Self::Layout(Layout::open(directory)?)),
+            Location::Bundle { path, .. } => {
+                let opened = spawn_blocking(move || Bundles::open(&[path])).await;
+                let bundles = opened.map_err(|error| SourceError::Internal(error.to_string()))??;
+                Ok(Self::Kept { bundles: Arc::new(bundles), cache: None })
+            }
             Location::Archive { file, .. } => {
                 // Of what `docker save` writes, all layers are hashed.
                 let opened = spawn_blocking(move || (Archive::open(&file), file)).await;
@@ -121,7 +131,7 @@ impl Source {
             Self::Archive { path, .. } => {
                 SourceError::Archive { path: path.clone(), source: ArchiveError::Blob { digest, source } }
             }
-            Self::Bundles(bundles) => bundles.damaged(&digest, source).into(),
+            Self::Kept { bundles, .. } => bundles.damaged(&digest, source).into(),
             _ => SourceError::Embedded(format!("{digest}: {source}")),
         }
     }
@@ -148,13 +158,30 @@ impl Source {
             Self::Embedded(image) => image
                 .blob(&descriptor.digest)
                 .ok_or_else(|| SourceError::Embedded(format!("{} is missing", descriptor.digest))),
-            Self::Bundles(bundles) => match bundles.find(&descriptor.digest) {
-                Some((_, blob)) => Ok(Arc::clone(blob)),
-                None => {
-                    let (digest, bundles) = (descriptor.digest, bundles.shown());
-                    Err(BundleError::NotIn { digest, bundles }.into())
+            Self::Kept { bundles, cache } => {
+                if let Some((_, blob)) = bundles.find(&descriptor.digest) {
+                    return Ok(Arc::clone(blob));
                 }
-            },
+                match cache.as_ref().and_then(|cache| cache.blob(descriptor)) {
+                    Some(path) => Ok(Arc::new(FileBlob { descriptor: descriptor.clone(), path })),
+                    None => {
+                        let (digest, bundles) = (descriptor.digest, bundles.shown());
+                        Err(BundleError::NotIn { digest, bundles }.into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a blob is kept on this machine. One that is damaged in the cache counts as missing, and
+    /// is read for that; those of a bundle are compared with their digests when they are used.
+    pub(crate) fn keeps(&self, descriptor: &Descriptor) -> bool {
+        match self {
+            Self::Kept { bundles, cache } => {
+                bundles.find(&descriptor.digest).is_some()
+                    || cache.as_ref().is_some_and(|cache| cache.verified_blob(descriptor).is_some())
+            }
+            _ => self.local(descriptor).is_ok(),
         }
     }
 
@@ -250,7 +277,8 @@ impl Source {
             });
             return joined(work.await);
         }
-        let written = self.read(descriptor, move |mut reader| {
+        // The writer hashes what it gets: once is enough.
+        let written = self.read_unverified(descriptor, move |mut reader| {
             let mut writer = store.writer()?;
             let path = writer.path().to_owned();
             let mut buffer = vec![0; 256 * 1024];
@@ -267,15 +295,20 @@ impl Source {
                     source,
                 })?;
                 progress(writer.size());
+                if writer.size() > expected.size {
+                    break;
+                }
             }
             writer.commit_as(&expected)?;
             Ok(())
         });
         match (written.await, self) {
-            (Err(SourceError::Store(StoreError::Io { source, .. })), Self::Bundles(bundles))
-                if source.get_ref().is_some_and(|inner| inner.is::<VerifyError>()) =>
-            {
-                Err(bundles.damaged(&descriptor.digest, source).into())
+            (Err(SourceError::Store(StoreError::Content { source, .. })), Self::Kept { bundles, .. }) => {
+                Err(bundles.damaged(&descriptor.digest, io::Error::other(source)).into())
+            }
+            (Err(SourceError::Store(StoreError::Content { source, .. })), Self::Archive { path, .. }) => {
+                let (digest, source) = (descriptor.digest, io::Error::other(source));
+                Err(SourceError::Archive { path: path.clone(), source: ArchiveError::Blob { digest, source } })
             }
             (written, _) => written,
         }
@@ -331,7 +364,7 @@ impl Source {
         let index = match self {
             Self::Layout(layout) => layout.index().map_err(SourceError::from)?,
             Self::Archive { archive, .. } => archive.index().clone(),
-            Self::Registry { .. } | Self::Embedded(_) | Self::Bundles(_) => return Ok(BTreeMap::new()),
+            Self::Registry { .. } | Self::Embedded(_) | Self::Kept { .. } => return Ok(BTreeMap::new()),
         };
         oci_layout::layout::referrers(&index, |entry| {
             let bytes = self.small(entry, MAX_DOCUMENT)?;

@@ -1,6 +1,7 @@
 //! An image with everything below it, as it was read: byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use oci_layout::layout::MAX_DEPTH;
 use oci_layout::{Descriptor, Digest, Platform, json};
 use registry_client::{Node, Publication, TagOrDigest};
 
-use super::{Location, Source, SourceError, TransferError};
+use super::{Location, Select, Source, SourceError, TransferError};
+use crate::bundle::{Bundles, ImageEntry};
 
 /// Where BuildKit's attestation manifests name the image that they are about.
 pub(crate) const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
@@ -61,7 +63,7 @@ impl Tree {
     pub async fn read(source: &Arc<Source>, location: &Location) -> Result<Self, TransferError> {
         match location {
             Location::Registry(reference) => Self::of_registry(source, &reference.target()).await,
-            Location::Layout { .. } | Location::Archive { .. } => {
+            Location::Layout { .. } | Location::Archive { .. } | Location::Bundle { .. } => {
                 Self::of_descriptor(source, named(source, location)?).await
             }
         }
@@ -90,6 +92,10 @@ impl Tree {
                     if levels.len() > MAX_DEPTH {
                         return Err(TransferError::Depth { digest: entry.digest });
                     }
+                    // A bundle may have been made for a few platforms: see `Tree::lacking`.
+                    if matches!(source.as_ref(), Source::Kept { .. }) && !source.keeps(entry) {
+                        continue;
+                    }
                     if seen.insert(entry.digest) {
                         level.push(node(source, entry.clone()).await?);
                     }
@@ -116,6 +122,27 @@ impl Tree {
     /// All documents, children before parents, the root last.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.below.iter().chain([&self.root])
+    }
+
+    /// The platforms that its indexes say and that are here.
+    pub(super) fn platforms(&self) -> Vec<String> {
+        let indexes = self.items().filter_map(|item| match &item.node.document {
+            Document::Index(index) => Some(index),
+            Document::Manifest(_) => None,
+        });
+        let here = indexes.flat_map(|index| &index.manifests).filter(|entry| self.item(&entry.digest).is_some());
+        here.filter_map(|entry| entry.platform.as_ref()).map(|platform| platform.normalized().to_string()).collect()
+    }
+
+    /// The first document that an index in it names and that was not there.
+    pub(super) fn lacking(&self) -> Option<Digest> {
+        let here: BTreeSet<Digest> = self.items().map(Item::digest).collect();
+        let indexes = self.items().filter_map(|item| match &item.node.document {
+            Document::Index(index) => Some(index),
+            Document::Manifest(_) => None,
+        });
+        let mut named = indexes.flat_map(|index| &index.manifests).filter(|entry| is_document(entry));
+        named.find(|entry| !here.contains(&entry.digest)).map(|entry| entry.digest)
     }
 
     fn item(&self, digest: &Digest) -> Option<&Item> {
@@ -166,7 +193,7 @@ pub async fn read_root(source: &Arc<Source>, location: &Location) -> Result<Node
     }
 }
 
-/// What `location` names in a layout or archive.
+/// What `location` names in a layout, archive or bundle.
 fn named(source: &Source, location: &Location) -> Result<Descriptor, TransferError> {
     let found = match (source, location) {
         (Source::Layout(layout), Location::Layout { select, .. }) => {
@@ -175,9 +202,33 @@ fn named(source: &Source, location: &Location) -> Result<Descriptor, TransferErr
         (Source::Archive { path, archive }, Location::Archive { select, .. }) => {
             archive.resolve(select.selector()).map_err(|source| SourceError::Archive { path: path.clone(), source })?
         }
+        (Source::Kept { bundles, .. }, Location::Bundle { path, select }) => in_bundle(bundles, path, select)?,
         _ => return Err(TransferError::Internal(format!("{location} was opened as another thing"))),
     };
     Ok(Descriptor::new(found.media_type, found.digest, found.size))
+}
+
+/// An image of a bundle; the only one is the only one beside the bases.
+fn in_bundle(bundles: &Bundles, path: &Path, select: &Select) -> Result<Descriptor, SourceError> {
+    let all: Vec<&ImageEntry> = bundles.images().collect();
+    let mut found: Vec<&ImageEntry> = match select {
+        Select::Only => all.iter().copied().filter(|image| image.extra).collect(),
+        Select::Name(name) => all.iter().copied().filter(|image| image.name == *name).collect(),
+        Select::Digest(digest) => all.iter().copied().filter(|image| image.root.digest == *digest).collect(),
+    };
+    found.dedup_by_key(|image| image.root.digest);
+    match found.as_slice() {
+        [only] => Ok(only.root.clone()),
+        _ => Err(SourceError::Pick {
+            path: path.to_owned(),
+            wanted: match select {
+                Select::Only => None,
+                Select::Name(name) => Some(name.clone()),
+                Select::Digest(digest) => Some(digest.to_string()),
+            },
+            known: all.iter().map(|image| image.name.clone()).collect(),
+        }),
+    }
 }
 
 /// What is left of a tree.

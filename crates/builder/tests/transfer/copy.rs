@@ -102,7 +102,8 @@ async fn several_tags_are_set_by_one_push() {
     copy(&at(&from, "a:v1"), &oci(directory.path(), "v2")).await.unwrap();
     let target = |text: &str| at(&registry, text).parse().unwrap();
     let source = builder::transfer::Location::of_path(&directory.path().display().to_string()).unwrap();
-    let arrived = transfer::push(&source, &[target("b")], true, &client(), &silent()).await.unwrap();
+    let mut arrived = Vec::new();
+    transfer::push(&source, &[target("b")], true, &client(), &silent(), &mut arrived).await.unwrap();
     assert_eq!(arrived.len(), 1);
     assert!(registry.tag("b", "v1").is_some() && registry.tag("b", "v2").is_some());
     // Blobs, manifests, index, tags: in this order.

@@ -52,7 +52,7 @@ async fn images_from_anywhere_become_one_index() {
 
     registry.clear_log();
     let sink = Sink::open(&place(&at(&registry, "a:v1")), &place(&at(&registry, "a:v1")), &client()).unwrap();
-    let arrived = deliver(&joined, false, &sink, String::new(), &silent()).await.unwrap();
+    let arrived = deliver(&joined, false, &sink, Default::default(), &silent()).await.unwrap();
     assert_eq!(registry.tag("a", "v1"), Some(arrived.digest));
     // Only the image of the other registry was missing.
     assert_eq!((arrived.moved.blobs, arrived.moved.mounted), (3, 0));
@@ -135,7 +135,7 @@ async fn an_index_is_changed_in_its_place() {
 
     registry.clear_log();
     let sink = Sink::replacing(&place(&text), tree(&text).await.root.digest(), &client()).unwrap();
-    let arrived = deliver(&removed, false, &sink, String::new(), &silent()).await.unwrap();
+    let arrived = deliver(&removed, false, &sink, Default::default(), &silent()).await.unwrap();
     assert_eq!(registry.tag("a", "v1"), Some(arrived.digest));
     assert_eq!(arrived.moved.blobs, 0);
 }
@@ -152,7 +152,7 @@ async fn in_a_layout_the_changed_index_keeps_its_names() {
     let picks = [Pick::Platform("linux/arm64".parse().unwrap())];
     let removed = remove(tree(&whole).await, &whole, &picks).unwrap();
     let sink = Sink::replacing(&place(&whole), index.digest, &client()).unwrap();
-    let arrived = deliver(&removed, false, &sink, String::new(), &silent()).await.unwrap();
+    let arrived = deliver(&removed, false, &sink, Default::default(), &silent()).await.unwrap();
     let layout = oci_layout::Layout::open(directory.path()).unwrap();
     let entries = layout.index().unwrap().manifests;
     assert_eq!(entries.len(), 2);

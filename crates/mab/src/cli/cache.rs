@@ -8,6 +8,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
   mab cache size
   mab cache prune --keep 500MB";
 
+/// How many bytes a clean-up keeps unless told otherwise: 5GB.
+pub(crate) const KEEP: u64 = 5_000_000_000;
+
 /// What `mab cache` takes.
 #[derive(Args, Debug)]
 pub(crate) struct Cache {
@@ -35,7 +38,7 @@ pub(crate) enum CacheCommand {
 }
 
 /// A number of bytes with or without a unit.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -56,11 +59,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{KEEP, bytes};
 
     #[test]
     fn sizes_are_read() {
-        assert_eq!(["5GB", "500 MiB", "0", "7k"].map(bytes), [Ok(5_000_000_000), Ok(500 << 20), Ok(0), Ok(7_000)]);
+        assert_eq!(["5GB", "500 MiB", "0", "7k"].map(bytes), [Ok(KEEP), Ok(500 << 20), Ok(0), Ok(7_000)]);
         for bad in ["", "GB", "5XB", "99999999999TB", "-1", "1.5GB"] {
             assert!(bytes(bad).is_err(), "{bad}");
         }

@@ -5,9 +5,9 @@ use clap::Args;
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckImage {
-    /// An image of a registry, oci:DIR[:TAG|@DIGEST] or oci-archive:FILE, in place of a build file
+    /// An image of a registry, oci:DIR[:TAG|@DIGEST], oci-archive:FILE or docker-archive:FILE, in place of a build file
     #[arg(
-        value_name = "REF|oci:DIR|oci-archive:FILE",
+        value_name = "REF|oci:DIR|oci-archive:FILE|docker-archive:FILE",
         conflicts_with_all = ["files", "tags", "image", "set", "allow_exec", "offline"]
     )]
     pub(crate) subject: Option<Location>,

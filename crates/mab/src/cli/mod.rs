@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::Build;
 pub(crate) use build_files::{BuildFiles, Images, Naming};
-pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use cache::{Cache, CacheCommand, KEEP as CACHE_KEEP, bytes as cache_bytes};
 pub(crate) use check::Check;
 pub(crate) use check_image::CheckImage;
 pub(crate) use index::{Annotate, Create, Index, IndexCommand, InspectIndex, PushIndex, Remove};

@@ -8,6 +8,7 @@ use builder::event::Reporter;
 use builder::plan::ImagePlan;
 use builder::result::{ImageResult, metadata_file};
 use builder::spec::BuildSpec;
+use oci_layout::Cache;
 
 use super::build_files;
 use super::session::{Session, Tools};
@@ -60,7 +61,10 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
     let result = if arguments.dry_run {
         plan(request, &client, children, reporter).await.map(|plans| show(&plans, arguments.json))
     } else {
-        build(request, &client, children, reporter).await.map(|outcomes| tell(&outcomes, arguments, session))
+        build(request, &client, children, reporter).await.map(|outcomes| {
+            keep_the_cache_small(session);
+            tell(&outcomes, arguments, session)
+        })
     };
     match result {
         Ok(code) => code,
@@ -119,4 +123,14 @@ fn tell(outcomes: &[BuildOutcome], arguments: &Build, session: &Session) -> u8 {
         }
     }
     exit::SUCCESS
+}
+
+/// Once a day a build that went well removes what the cache has not used for longest. That it
+/// cannot is no fault of the build: the next one tries again.
+fn keep_the_cache_small(session: &Session) {
+    let keep = environment::cache_limit(&session.env);
+    let cache = environment::cache_directory(&session.env).and_then(|root| Cache::open(root).ok());
+    if let Some(mut cache) = cache {
+        let _ = cache.prune_if_due(keep, std::time::SystemTime::now());
+    }
 }

@@ -16,10 +16,11 @@ use crate::text;
 
 pub(crate) fn run(arguments: &Index) -> u8 {
     match &arguments.command {
-        IndexCommand::Create(arguments) => {
-            transfer(&arguments.talk, async |client, reporter| Ok(vec![create(arguments, &client, &reporter).await?]))
-        }
-        IndexCommand::Annotate(arguments) => transfer(&arguments.talk, async |client, reporter| {
+        IndexCommand::Create(arguments) => transfer(&arguments.talk, None, async |client, reporter, arrived| {
+            arrived.push(create(arguments, &client, &reporter).await?);
+            Ok(())
+        }),
+        IndexCommand::Annotate(arguments) => transfer(&arguments.talk, None, async |client, reporter, arrived| {
             let Annotate { platform, digest, annotations, set_platform, .. } = arguments.as_ref();
             let platform = platform.clone().map(Pick::Platform);
             let pick = platform.or_else(|| digest.map(Pick::Digest));
@@ -28,24 +29,27 @@ pub(crate) fn run(arguments: &Index) -> u8 {
                 annotations: annotations.iter().map(|(key, text)| (key.clone(), value(text))).collect(),
                 platform: set_platform.clone(),
             };
-            in_place(&arguments.index, &client, &reporter, async |tree, shown| {
+            let annotated = in_place(&arguments.index, &client, &reporter, async |tree, shown| {
                 annotate(tree, shown, pick.as_ref(), &change).await
-            })
-            .await
+            });
+            arrived.push(annotated.await?);
+            Ok(())
         }),
-        IndexCommand::Rm(arguments) => transfer(&arguments.talk, async |client, reporter| {
+        IndexCommand::Rm(arguments) => transfer(&arguments.talk, None, async |client, reporter, arrived| {
             let Remove { platforms, digests, .. } = arguments;
             let platforms = platforms.iter().cloned().map(Pick::Platform);
             let picks: Vec<Pick> = platforms.chain(digests.iter().copied().map(Pick::Digest)).collect();
-            in_place(&arguments.index, &client, &reporter, async |tree, shown| remove(tree, shown, &picks)).await
+            let removed =
+                in_place(&arguments.index, &client, &reporter, async |tree, shown| remove(tree, shown, &picks));
+            arrived.push(removed.await?);
+            Ok(())
         }),
-        IndexCommand::Inspect(arguments) => transfer(&arguments.talk, async |client, _| {
-            inspect(arguments, &client).await?;
-            Ok(Vec::new())
-        }),
-        IndexCommand::Push(arguments) => {
-            transfer(&arguments.talk, async |client, reporter| push_index(arguments, &client, &reporter).await)
+        IndexCommand::Inspect(arguments) => {
+            transfer(&arguments.talk, None, async |client, _, _| inspect(arguments, &client).await)
         }
+        IndexCommand::Push(arguments) => transfer(&arguments.talk, None, async |client, reporter, arrived| {
+            push_index(arguments, &client, &reporter, arrived).await
+        }),
     }
 }
 
@@ -57,7 +61,8 @@ async fn create(arguments: &Create, client: &Client, reporter: &Arc<dyn Reporter
     }
     let tree = join(&inputs, arguments.annotations.iter().cloned().collect()).await?;
     let sink = Sink::open(&arguments.to, &arguments.to, client)?;
-    deliver(&tree, false, &sink, format!("index {}", arguments.to), reporter).await
+    let from = inputs.iter().map(|input| input.shown.as_str()).collect::<Vec<_>>().join(" ");
+    deliver(&tree, false, &sink, (from, format!("index {}", arguments.to)), reporter).await
 }
 
 /// Reads an index, changes it, and puts the result in its place.
@@ -66,33 +71,34 @@ async fn in_place(
     client: &Client,
     reporter: &Arc<dyn Reporter>,
     change: impl AsyncFnOnce(Tree, &str) -> Result<Tree, TransferError>,
-) -> Result<Vec<Arrived>, TransferError> {
+) -> Result<Arrived, TransferError> {
     let shown = index.to_string();
     let source = Arc::new(Source::open(index, client).await?);
     let tree = Tree::read(&source, index).await?;
     let digest = tree.root.digest();
     let tree = change(tree, &shown).await?;
     let sink = Sink::replacing(index, digest, client)?;
-    Ok(vec![deliver(&tree, false, &sink, format!("index {shown}"), reporter).await?])
+    let what = format!("index {shown}");
+    deliver(&tree, false, &sink, (shown, what), reporter).await
 }
 
 async fn push_index(
     arguments: &PushIndex,
     client: &Client,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Vec<Arrived>, TransferError> {
+    arrived: &mut Vec<Arrived>,
+) -> Result<(), TransferError> {
     let source = Arc::new(Source::open(&arguments.from, client).await?);
     index_of(&read_root(&source, &arguments.from).await?.document).ok_or_else(|| no_index(&arguments.from))?;
     if !matches!(arguments.from, Location::Registry(_)) {
-        return push(&arguments.from, &arguments.targets, true, client, reporter).await;
+        return push(&arguments.from, &arguments.targets, true, client, reporter, arrived).await;
     }
-    let mut arrived = Vec::new();
     for target in &arguments.targets {
         let (from, to) = (arguments.from.clone(), Location::Registry(target.clone()));
         let request = CopyRequest { from, to, platforms: Vec::new(), referrers: true };
         arrived.push(copy(&request, client, reporter).await?);
     }
-    Ok(arrived)
+    Ok(())
 }
 
 fn index_of(document: &Document) -> Option<&ImageIndex> {

@@ -27,6 +27,7 @@ pub(crate) const EVENTS: &[(&str, &[(&str, &str)])] = &[
             ("outcome", "`done`, `cached` (it was there already) or `failed`"),
             ("result", "a few words for people, may be empty"),
             ("milliseconds", "how long it took"),
+            ("cpuMilliseconds", "how long a processor worked for it, with a fraction; null but for `check`"),
         ],
     ),
     ("output", &[("id", "which piece of work"), ("line", "a line that a compiler wrote")]),
@@ -52,7 +53,7 @@ fn object(event: Event) -> Option<Value> {
             "platform": platform.map(|platform| platform.to_string()), "what": what, "total": total,
         }),
         Event::Progress { id, done } => json!({"event": "progress", "id": id, "done": done}),
-        Event::Finished { id, outcome, elapsed } => {
+        Event::Finished { id, outcome, elapsed, cpu } => {
             let (outcome, result) = match outcome {
                 Outcome::Done(result) => ("done", result),
                 Outcome::Cached(result) => ("cached", result),
@@ -61,6 +62,7 @@ fn object(event: Event) -> Option<Value> {
             json!({
                 "event": "finished", "id": id, "outcome": outcome, "result": result,
                 "milliseconds": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                "cpuMilliseconds": cpu.map(|cpu| cpu.as_micros() as f64 / 1e3),
             })
         }
         Event::Output { id, line } => json!({"event": "output", "id": id, "line": line}),
@@ -91,7 +93,12 @@ mod tests {
                 total: None,
             },
             Event::Progress { id: 1, done: 2 },
-            Event::Finished { id: 1, outcome: Outcome::Cached(text()), elapsed: Duration::from_millis(7) },
+            Event::Finished {
+                id: 1,
+                outcome: Outcome::Cached(text()),
+                elapsed: Duration::from_millis(7),
+                cpu: Some(Duration::from_micros(1500)),
+            },
             Event::Output { id: 1, line: text() },
             Event::Warning { message: text() },
             Event::Note { message: text() },

@@ -35,7 +35,7 @@ impl Plain {
                 pieces.insert(id, Piece { phase, platform, what });
                 begins
             }
-            Event::Finished { id, outcome, elapsed } => {
+            Event::Finished { id, outcome, elapsed, .. } => {
                 let piece = pieces.remove(&id)?;
                 let (how, result) = match outcome {
                     Outcome::Done(result) => ("done", result),
@@ -91,8 +91,12 @@ mod tests {
         };
         assert_eq!(plain.line(start(1, Phase::Assemble)), None);
         assert_eq!(plain.line(start(2, Phase::Compile)).as_deref(), Some("[compile] linux/arm64 layers"));
-        let end =
-            Event::Finished { id: 1, outcome: Outcome::Done("2 new".to_owned()), elapsed: Duration::from_millis(1500) };
+        let end = Event::Finished {
+            id: 1,
+            outcome: Outcome::Done("2 new".to_owned()),
+            elapsed: Duration::from_millis(1500),
+            cpu: None,
+        };
         assert_eq!(plain.line(end).as_deref(), Some("[assemble] linux/arm64 layers done in 1.5s: 2 new"));
         assert_eq!(plain.line(Event::Note { message: "x".to_owned() }), None);
         let output = |id| Event::Output { id, line: "main.go:3: no".to_owned() };

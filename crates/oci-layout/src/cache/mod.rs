@@ -6,11 +6,13 @@
 //! who can write into it could otherwise choose what goes into images.
 
 mod layers;
+mod prune;
 
 pub use layers::Origin;
+pub use prune::Pruned;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -77,19 +79,6 @@ pub struct Cache {
     store: BlobStore,
     /// Locked shared for as long as the cache is in use.
     in_use: File,
-}
-
-/// What a clean-up did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Files removed.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Bytes that are left.
-    pub left: u64,
-    /// Whether nothing was removed because other processes use the cache.
-    pub busy: bool,
 }
 
 /// Kinds of records, each with a directory of its own. The number is a version: what an
@@ -240,47 +229,6 @@ impl Cache {
     /// Bytes of all files.
     pub fn size(&self) -> Result<u64, CacheError> {
         Ok(self.files()?.iter().map(|file| file.size).sum())
-    }
-
-    /// Removes the least recently used files until at most `keep` bytes are left, and what killed
-    /// processes left. While another process uses the cache, nothing is removed.
-    pub fn prune(&mut self, keep: u64) -> Result<Pruned, CacheError> {
-        let path = self.root.join("in-use");
-        match self.in_use.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                // A failed change of the lock may have dropped it.
-                self.share()?;
-                return Ok(Pruned { left: self.size()?, busy: true, ..Pruned::default() });
-            }
-            Err(TryLockError::Error(source)) => return Err(StoreError::Lock(LockError::Io { path, source }).into()),
-        }
-        let outcome = self.prune_alone(keep);
-        self.share()?;
-        outcome
-    }
-
-    fn share(&self) -> Result<(), CacheError> {
-        let path = self.root.join("in-use");
-        Ok(self.in_use.lock_shared().map_err(|source| StoreError::Lock(LockError::Io { path, source }))?)
-    }
-
-    fn prune_alone(&self, keep: u64) -> Result<Pruned, CacheError> {
-        self.store.sweep()?;
-        let mut files = self.files()?;
-        files.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
-        let mut pruned = Pruned { left: files.iter().map(|file| file.size).sum(), ..Pruned::default() };
-        for file in files {
-            if pruned.left <= keep {
-                break;
-            }
-            let removed = if file.is_directory { fs::remove_dir_all(&file.path) } else { fs::remove_file(&file.path) };
-            removed.map_err(StoreError::io("remove", &file.path))?;
-            pruned.files += file.files;
-            pruned.bytes += file.size;
-            pruned.left -= file.size;
-        }
-        Ok(pruned)
     }
 
     /// What compilers make and read: the directories below `top`, each used as a whole.

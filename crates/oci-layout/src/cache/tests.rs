@@ -128,6 +128,24 @@ fn the_least_recently_used_goes_first() {
 }
 
 #[test]
+fn a_clean_up_that_is_due_is_done_once_a_day() {
+    let (_directory, mut cache) = cache();
+    let now = std::time::SystemTime::now();
+    let day = Duration::from_secs(24 * 60 * 60 + 60);
+    assert_eq!(cache.prune_if_due(4, now).unwrap().unwrap().left, 0);
+    cache.store().put_bytes(b"aaaa").unwrap();
+    cache.store().put_bytes(b"bbbb").unwrap();
+    assert_eq!(cache.prune_if_due(4, now).unwrap(), None);
+    // While a build uses the cache it stays due.
+    let build = Cache::open(cache.root()).unwrap();
+    assert_eq!(cache.prune_if_due(4, now + day).unwrap(), None);
+    drop(build);
+    assert_eq!(cache.prune_if_due(4, now + day).unwrap().unwrap().left, 4);
+    // The clock was ahead once: that does not put it off for ever.
+    assert!(cache.prune_if_due(4, now - day).unwrap().is_some());
+}
+
+#[test]
 fn c04_nothing_goes_while_a_build_uses_the_cache() {
     let (_directory, mut cache) = cache();
     cache.store().put_bytes(b"blob").unwrap();

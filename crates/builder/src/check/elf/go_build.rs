@@ -6,7 +6,7 @@
 
 use super::facts::GoBuild;
 use super::parse::GO_WINDOW;
-use super::read::ReadAt;
+use super::read::{ReadAt, read_up_to};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const HEADER: usize = 32;
@@ -23,16 +23,14 @@ pub(super) fn find<R: ReadAt + ?Sized>(source: &R, offset: u64, length: u64) -> 
     let filled = source.read_at_most(offset, &mut window).ok()?;
     let at = memchr::memmem::find_iter(&window[..filled], MAGIC).find(|at| at % 16 == 0)?;
     let start = offset.checked_add(at as u64)?;
-    let mut bytes = window.get(at..filled)?.to_vec();
+    let bytes = window.get(at..filled)?;
     if bytes.get(15)? & INLINE == 0 {
         return None;
     }
-    if let Some(found) = strings(&bytes) {
+    if let Some(found) = strings(bytes) {
         return Some(found);
     }
-    bytes.resize(MODULES, 0);
-    let filled = source.read_at_most(start, &mut bytes).ok()?;
-    strings(bytes.get(..filled)?)
+    strings(&read_up_to(source, start, MODULES).ok()?)
 }
 
 fn strings(bytes: &[u8]) -> Option<GoBuild> {

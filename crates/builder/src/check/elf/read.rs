@@ -38,3 +38,35 @@ impl ReadAt for [u8] {
         Ok(length)
     }
 }
+
+/// What there is from `offset`, up to `most` bytes. Takes no more memory than the file has content.
+pub(super) fn read_up_to<R: ReadAt + ?Sized>(source: &R, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+    const STEP: usize = 64 << 10;
+    let mut bytes = Vec::new();
+    while bytes.len() < most {
+        let before = bytes.len();
+        let wanted = most.min(before + before.max(STEP));
+        bytes.resize(wanted, 0);
+        let filled = source.read_at_most(offset.saturating_add(before as u64), &mut bytes[before..])?;
+        bytes.truncate(before + filled);
+        if bytes.len() < wanted {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_where_the_file_or_the_limit_does() {
+        let file: Vec<u8> = (0..200_000_u32).map(|number| number as u8).collect();
+        for (offset, most) in [(0, 10), (0, 64 << 10), (1, 150_000), (7, 1 << 20), (199_999, 5), (200_000, 5)] {
+            let found = read_up_to(&file[..], offset, most).unwrap();
+            let from = offset as usize;
+            assert_eq!(found, &file[from..file.len().min(from + most)], "{offset} {most}");
+        }
+    }
+}

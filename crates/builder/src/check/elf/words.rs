@@ -4,11 +4,11 @@
 use std::io;
 
 use super::facts::StaticNss;
-use super::read::ReadAt;
+use super::read::{ReadAt, read_up_to};
 
 /// How much of a file is searched, in bytes.
 const MOST: u64 = 256 << 20;
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 128 << 10;
 /// Largest loader whose texts are read; glibc's has 200 KiB.
 const LOADER: usize = 4 << 20;
 
@@ -47,8 +47,7 @@ fn contains<R: ReadAt + ?Sized>(source: &R, needle: &[u8]) -> io::Result<bool> {
 
 /// `SYSTEM_DIRS` of glibc's loader: texts that follow each other, each a directory.
 pub(super) fn loader_directories<R: ReadAt + ?Sized>(source: &R) -> io::Result<Vec<String>> {
-    let mut bytes = vec![0; LOADER];
-    let filled = source.read_at_most(0, &mut bytes)?;
+    let bytes = read_up_to(source, 0, LOADER)?;
     let is_directory = |text: &[u8]| {
         (5..256).contains(&text.len())
             && text.starts_with(b"/")
@@ -58,7 +57,7 @@ pub(super) fn loader_directories<R: ReadAt + ?Sized>(source: &R) -> io::Result<V
     };
     let mut found = Vec::new();
     let mut before: &[u8] = &[];
-    for text in bytes[..filled].split(|byte| *byte == 0) {
+    for text in bytes.split(|byte| *byte == 0) {
         if is_directory(text) {
             // The list may follow other data that has no zero at its end.
             if found.is_empty()

@@ -161,7 +161,10 @@ impl Image<'_> {
 
 /// One finding for all: a Debian system has a dozen of them.
 fn set_id_files(list: &[(&ImagePath, u32)], image: &Image<'_>, recorder: &mut Recorder<'_>) {
-    let Some((first, mode)) = list.first() else { return };
+    let Some((first, mode)) = list.first() else {
+        recorder.fits(CheckId::SetId, "/", || "no file has the bits".to_owned());
+        return;
+    };
     let more = match list.len() {
         1 => String::new(),
         count => format!(" and {} more", count - 1),

@@ -1,5 +1,6 @@
 //! The checks of one ELF file.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,7 +24,9 @@ pub(super) struct Loaders<'a> {
     files: &'a Files<'a>,
     environment: Option<&'a str>,
     /// What there is of each C library.
-    known: BTreeMap<(Kind, Libc), Loader<'a>>,
+    known: BTreeMap<(Kind, Libc), Rc<Loader<'a>>>,
+    /// Those that programs ask for, by where they are: their configuration is read once.
+    asked: RefCell<BTreeMap<(ImagePath, Kind), Rc<Loader<'a>>>>,
 }
 
 fn kind(elf: &ElfFacts) -> Kind {
@@ -44,9 +47,18 @@ impl<'a> Loaders<'a> {
             };
             // musl's file has two names: its own, and that of the C library.
             let at = if libc == Libc::Musl { path.clone() } else { real };
-            known.entry((kind(&elf), libc)).or_insert_with(|| Loader::new(files, libc, at, &elf, environment));
+            known.entry((kind(&elf), libc)).or_insert_with(|| Rc::new(Loader::new(files, libc, at, &elf, environment)));
         }
-        Self { files, environment, known }
+        Self { files, environment, known, asked: RefCell::default() }
+    }
+
+    /// The loader at `path`, for programs like `elf`.
+    fn at(&self, path: ImagePath, libc: Libc, elf: &ElfFacts) -> Rc<Loader<'a>> {
+        let mut asked = self.asked.borrow_mut();
+        let loader = asked
+            .entry((path.clone(), kind(elf)))
+            .or_insert_with(|| Rc::new(Loader::new(self.files, libc, path, elf, self.environment)));
+        Rc::clone(loader)
     }
 
     /// The C library that the image has for programs like `elf`.
@@ -58,7 +70,7 @@ impl<'a> Loaders<'a> {
     fn of_library(&self, elf: &ElfFacts) -> Option<&Loader<'a>> {
         let musl = elf.needed.iter().any(|name| name == "libc.so" || name.starts_with("libc.musl-"));
         let order = if musl { [Libc::Musl, Libc::Gnu] } else { [Libc::Gnu, Libc::Musl] };
-        order.into_iter().find_map(|libc| self.known.get(&(kind(elf), libc)))
+        order.into_iter().find_map(|libc| self.known.get(&(kind(elf), libc))).map(Rc::as_ref)
     }
 }
 
@@ -69,9 +81,9 @@ fn is_library_directory(path: &ImagePath) -> bool {
 }
 
 /// Checks one file.
-pub(super) fn check(
-    image: &Image<'_>,
-    loaders: &Loaders<'_>,
+pub(super) fn check<'a>(
+    image: &Image<'a>,
+    loaders: &Loaders<'a>,
     path: &ImagePath,
     elf: &Rc<ElfFacts>,
     role: Role,
@@ -247,7 +259,7 @@ impl Checking<'_, '_, '_> {
         self.fits(CheckId::Libc, || wants.to_owned());
         self.ceiling(origin.glibc);
         let at = if libc == Libc::Musl { normal(interpreter).unwrap_or(real) } else { real };
-        let loader = Loader::new(self.loaders.files, libc, at, self.elf, self.loaders.environment);
+        let loader = self.loaders.at(at, libc, self.elf);
         let closure = loader.closure(self.path, Rc::clone(self.elf));
         self.closure(&closure);
     }

@@ -83,6 +83,11 @@ impl Loader<'_> {
                 if self.is_itself(&name) {
                     continue;
                 }
+                if !self.files.may_look(1) {
+                    let why = "the image's programs and libraries need too many others".to_owned();
+                    closure.lacks.push(Lack::Untold { name, why });
+                    return closure;
+                }
                 if let Some(known) = by_name.get(&name) {
                     if let Some(known) = *known {
                         closure.loaded[next].needs.insert(name, known);

@@ -77,6 +77,10 @@ impl Loader<'_> {
                 directories.extend(self.built_in.iter().map(|directory| (directory.clone(), false)));
             }
         }
+        // All that follow may be looked at: chains of long paths are.
+        if !self.files.may_look(directories.len()) {
+            return Searched::Untold("the image's library paths name too many directories".to_owned());
+        }
         for (directory, by_cache) in directories {
             let path = format!("{directory}/{name}");
             if by_cache && !self.in_cache(&path, &mut passed) {

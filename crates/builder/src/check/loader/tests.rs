@@ -131,6 +131,22 @@ fn musl_is_its_own_c_library_and_has_its_own_path() {
     check(&["/app : a b", path, "/y/a :", "/lib/b :"], "/y/a, !b by /app");
 }
 
+/// Each program is followed by itself, so that what they share is gone through for each.
+#[test]
+fn too_many_places_are_told_and_not_looked_at() {
+    let tree = Tree::of(&[layer(&["/app : a b", "/lib/a : b", "/lib/b :"].map(str::to_owned))]);
+    let follow = |places: usize| {
+        let files = Files::with_places(&tree, places);
+        let elf = files.elf(&at("/app")).unwrap();
+        let loader = Loader::new(&files, Libc::Gnu, at("/lib64/ld.so"), &elf, None);
+        loader.closure(&at("/app"), elf).lacks
+    };
+    assert_eq!(follow(100), []);
+    for places in 0..10 {
+        assert!(matches!(follow(places)[..], [Lack::Untold { .. }, ..]), "{places}");
+    }
+}
+
 #[test]
 fn loops_among_libraries_and_links_end() {
     gnu(&[&["/app : a", "/lib/a : b app", "/lib/b : a"]], "/lib/a, /lib/b, !app by /lib/a");

@@ -38,6 +38,7 @@ fn result(platforms: &[&str], content: &str) -> ImageResult {
         platforms: spec.all_platforms.clone(),
         manifests,
         inputs: Inputs::of(&spec, &Facts::default(), crate::image::CREATED),
+        mab: String::new(),
         compilers: Vec::new(),
     }
 }

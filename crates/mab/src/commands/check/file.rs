@@ -1,6 +1,7 @@
 //! Build files: everything that a build does short of compiling.
 
 use builder::build::{BuildRequest, plan};
+use builder::plan::ImagePlan;
 
 use crate::cli::{Check, Progress};
 use crate::commands::build_files;
@@ -28,15 +29,22 @@ pub(super) fn run(arguments: &Check) -> u8 {
         match plan(request, &client, children, reporter).await {
             Ok(plans) => {
                 for plan in plans {
-                    let (platforms, programs) = (plan.platforms.len(), plan.programs());
-                    text::error_line(&text::tame(&format!(
-                        "{}: nothing is wrong: {platforms} platforms, {programs} programs",
-                        plan.file
-                    )));
+                    text::error_line(&text::tame(&format!("{}: nothing is wrong: {}", plan.file, extent(&plan))));
                 }
                 exit::SUCCESS
             }
             Err(error) => session.ended(&interrupted, &error),
         }
     })
+}
+
+/// How much a build file asks for: `3 platforms, 2 programs each`.
+fn extent(plan: &ImagePlan) -> String {
+    let platforms = plan.platforms.len();
+    let each = if platforms == 1 { "" } else { " each" };
+    let programs = match plan.programs() {
+        (fewest, most) if fewest == most => format!("{}{each}", text::count(most, "program")),
+        (fewest, most) => format!("{fewest} to {}{each}", text::count(most, "program")),
+    };
+    format!("{}, {programs}", text::count(platforms, "platform"))
 }

@@ -78,7 +78,9 @@ async fn open(location: &Location, session: &Session, registries: &Registries) -
 
 /// Findings go to standard error, a line for each platform to standard output.
 fn tell(checked: &Checked, all: bool, session: &Session) {
-    for (digest, report) in &checked.platforms {
+    let room = environment::output_look().width;
+    let heads = heads(checked, room);
+    for ((_, report), head) in checked.platforms.iter().zip(heads) {
         let mut lines = Vec::new();
         let mut warnings = 0;
         for finding in &report.findings {
@@ -92,42 +94,56 @@ fn tell(checked: &Checked, all: bool, session: &Session) {
                         text::error_line(&findings::line(finding, session.look));
                     }
                 }
-                answer => {
-                    lines.push(format!("  {} {}: {}", finding.check, answer.name(), text::tame(&finding.message)))
-                }
+                answer => lines.push(format!("{} {}: {}", finding.check, answer.name(), text::tame(&finding.message))),
             }
         }
         if warnings > WARNINGS && !all {
-            text::error_line(&format!(
-                "{} warnings more for {}: --all shows them",
-                warnings - WARNINGS,
-                report.platform
-            ));
-        }
-        let count = |answer| report.count(answer);
-        let verdict = if report.has_errors() { "cannot start" } else { "fits" };
-        let line = format!(
-            "{} {verdict}: {} ELF files, {} answers fit, {} do not, {} unknown  {}",
-            report.platform,
-            report.files,
-            count(Answer::Fits),
-            count(Answer::Unfit),
-            count(Answer::Unknown),
-            digest.short()
-        );
-        if !text::result_line(&line) {
-            return;
+            let more = text::count(warnings - WARNINGS, "more warning");
+            text::error_line(&format!("{more} for {}: --all shows them", report.platform));
         }
         let lines = if all { lines } else { reasons(&report.findings) };
-        for line in lines {
-            if !text::result_line(&line) {
-                return;
-            }
+        let below = lines.iter().flat_map(|line| {
+            let parts = text::broken(line, room.saturating_sub(4)).into_iter().enumerate();
+            parts.map(|(number, part)| format!("{}{part}", if number == 0 { "  " } else { "    " }))
+        });
+        if !std::iter::once(head).chain(below).all(|line| text::result_line(&line)) {
+            return;
         }
     }
     for platform in &checked.unknown {
         text::result_line(&format!("{} unknown: not checked", text::tame(platform)));
     }
+}
+
+/// A line for each platform, in columns; the digests go where there is no room for them.
+fn heads(checked: &Checked, room: usize) -> Vec<String> {
+    let row = |(digest, report): &(oci_layout::Digest, Report)| {
+        let verdict = if report.has_errors() { "cannot start" } else { "fits" };
+        [report.platform.clone(), verdict.to_owned(), counts(report), digest.short()]
+    };
+    let mut rows: Vec<[String; 4]> = checked.platforms.iter().map(row).collect();
+    let lines = text::columns(&rows);
+    if lines.iter().all(|line| line.chars().count() <= room) {
+        return lines;
+    }
+    rows.iter_mut().for_each(|row| row[3].clear());
+    text::columns(&rows)
+}
+
+/// `84 ELF files: 902 checks fit, 1 error, 2 unknown`.
+fn counts(report: &Report) -> String {
+    let errors = report.findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = report.count(Answer::Unfit).saturating_sub(errors);
+    let fits = report.count(Answer::Fits);
+    let files = text::count(report.files, "ELF file");
+    let mut text = format!("{files}: {fits} {}", if fits == 1 { "check fits" } else { "checks fit" });
+    for (number, what) in [(errors, "error"), (warnings, "warning")] {
+        if number > 0 {
+            text.push_str(&format!(", {}", text::count(number, what)));
+        }
+    }
+    text.push_str(&format!(", {} unknown", report.count(Answer::Unknown)));
+    text
 }
 
 /// Unknown answers by check, where they are many.
@@ -137,7 +153,8 @@ fn reasons(findings: &[Finding]) -> Vec<String> {
         counts.entry(finding.check).or_insert((0, finding.message.as_str())).0 += 1;
     }
     let line = |(check, (count, example)): (CheckId, (usize, &str))| {
-        format!("  {check} unknown: {count}, such as {}", text::tame(example))
+        let such = if count == 1 { "" } else { "such as " };
+        format!("{check} unknown: {count}, {such}{}", text::tame(example))
     };
     counts.into_iter().map(line).collect()
 }
@@ -187,4 +204,34 @@ fn finding(finding: &Finding) -> Value {
         value["hints"] = json!(finding.hints);
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_stand_in_columns_and_digests_give_way() {
+        let report = |platform: &str, answers: &[(CheckId, Answer, usize)]| Report {
+            platform: platform.to_owned(),
+            counts: answers.iter().map(|(check, answer, count)| ((*check, *answer), *count)).collect(),
+            files: 84,
+            findings: Vec::new(),
+        };
+        let mut wrong =
+            report("linux/arm/v7", &[(CheckId::Library, Answer::Unfit, 3), (CheckId::Libc, Answer::Fits, 1)]);
+        wrong.findings.push(Finding::unfit(CheckId::Library, "/app", "it is not there"));
+        wrong.files = 1;
+        let digest = oci_layout::Digest::of(b"");
+        let good =
+            report("linux/amd64", &[(CheckId::Libc, Answer::Fits, 902), (CheckId::IsaLevel, Answer::Unknown, 2)]);
+        let checked = Checked { platforms: vec![(digest, good), (digest, wrong)], unknown: Vec::new() };
+        let narrow = [
+            "linux/amd64   fits          84 ELF files: 902 checks fit, 2 unknown",
+            "linux/arm/v7  cannot start  1 ELF file: 1 check fits, 1 error, 2 warnings, 0 unknown",
+        ];
+        assert_eq!(heads(&checked, 60), narrow);
+        let wide = heads(&checked, 200);
+        assert!(wide[0].starts_with(narrow[0]) && wide[0].ends_with(&digest.short()), "{wide:?}");
+    }
 }

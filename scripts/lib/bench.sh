@@ -47,10 +47,11 @@ bench_side() {
 }
 
 bench_run() {
-    local pairs=${MAB_BENCH_PAIRS:-7} number
+    local pairs number
     title='' peer='' goal='' limit_seconds='' limit_memory=''
     # shellcheck disable=SC1090
     . "$1"
+    pairs=${MAB_BENCH_PAIRS:-7} # a case may have its own
     services_begin
     WORK=$MAB_RUN/work
     mkdir -p "$WORK"

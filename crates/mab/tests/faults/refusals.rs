@@ -27,7 +27,9 @@ fn r10_403_to_an_upload() {
     ended.fails(6, &[&image, "403 Forbidden (DENIED", "hint: these credentials may not do this here"]);
     assert_eq!(registry.tag("app", "latest"), old);
     let writes: Vec<String> = registry.log().into_iter().filter(|line| !line.starts_with("HEAD ")).collect();
-    assert_eq!(writes, ["POST /v2/app/blobs/uploads/ 403"], "it is asked once");
+    // Layer and config are new; neither is tried twice.
+    assert!(matches!(writes.len(), 1 | 2), "{writes:#?}");
+    assert!(writes.iter().all(|line| line == "POST /v2/app/blobs/uploads/ 403"), "{writes:#?}");
 }
 
 #[test]

@@ -62,7 +62,8 @@ test_a_container_without_rights() {
     fetched
     container_image
     cd "$T/go"
-    local platforms=linux/amd64,linux/s390x layout
+    # Nothing that Go compiles is kept from one to the next: one platform is enough.
+    local platforms=linux/s390x layout
     run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --platform "$platforms"
     assert_contains "$ERR" "building without a cache"
     layout=$OUT

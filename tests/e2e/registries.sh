@@ -25,6 +25,10 @@ login() { # REGISTRY USER
     printf '%s' "$CANARY" | as_user mab login "$1" --username "$2" --password-stdin
 }
 
+login_typed() { # REGISTRY USER
+    as_user "$T/typed" assword mab login "$1" --username "$2" <<<"$CANARY"
+}
+
 manifest() { crane manifest --insecure "$1"; }
 
 # The whole round with the registry $REGISTRY.
@@ -120,6 +124,13 @@ test_docker_registry_with_passwords() {
     round
     run_ok as_user mab logout "$REGISTRY"
     assert_lacks "$(<"$REGISTRY_AUTH_FILE")" "$REGISTRY"
+    # Typed in a terminal, which does not show it.
+    install -m 755 "$MAB_ROOT/tests/lib/typed" "$T/typed"
+    run_ok login_typed "$REGISTRY" builder
+    assert_matches "$OUT" "[Pp]assword"
+    assert_lacks "$OUT" "$CANARY"
+    run_ok skopeo login --get-login "$REGISTRY"
+    assert_equal "$OUT" builder
 }
 
 test_docker_registry_with_tokens() {

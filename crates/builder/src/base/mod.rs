@@ -6,7 +6,7 @@ pub mod embedded;
 pub mod select;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 use oci_layout::document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest};
@@ -216,9 +216,10 @@ pub async fn load_all(
     platforms: BTreeMap<TargetPlatform, Descriptor>,
     cache: Option<&Cache>,
 ) -> Result<Base, BaseError> {
+    let seen = Seen::default();
     let loads = platforms.iter().map(|(&platform, descriptor)| {
-        let source = &source;
-        async move { Ok::<_, BaseError>((platform, load(source, descriptor, cache).await?)) }
+        let (source, seen) = (&source, &seen);
+        async move { Ok::<_, BaseError>((platform, load_seen(source, descriptor, cache, seen).await?)) }
     });
     let platforms = try_join_all(loads).await?.into_iter().collect();
     Ok(Base { shown, name, digest: root.digest, root, source, platforms })
@@ -316,17 +317,37 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
+/// Facts of layers that were read already: platforms can share some.
+type Seen = Mutex<BTreeMap<Digest, Arc<LayerFacts>>>;
+
 pub(crate) async fn load(
     source: &Arc<Source>,
     descriptor: &Descriptor,
     cache: Option<&Cache>,
 ) -> Result<PlatformBase, BaseError> {
+    load_seen(source, descriptor, cache, &Seen::default()).await
+}
+
+async fn load_seen(
+    source: &Arc<Source>,
+    descriptor: &Descriptor,
+    cache: Option<&Cache>,
+    seen: &Seen,
+) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
     let (manifest, config) = documents(source, descriptor, cache).await?;
-    let diff_ids = &config.rootfs.diff_ids;
-    let facts = manifest.layers.iter().zip(diff_ids).map(|(layer, diff_id)| facts(source, layer, *diff_id, cache));
-    let facts: Vec<LayerFacts> = try_join_all(facts).await?;
-    Ok(PlatformBase { digest, descriptor: bare(descriptor), manifest, config, tree: Tree::of(&facts) })
+    let reads = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff_id)| async move {
+        let known = seen.lock().unwrap_or_else(PoisonError::into_inner).get(&layer.digest).cloned();
+        if let Some(facts) = known {
+            return Ok(facts);
+        }
+        let facts = Arc::new(facts(source, layer, *diff_id, cache).await?);
+        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.digest, Arc::clone(&facts));
+        Ok::<_, BaseError>(facts)
+    });
+    let facts = try_join_all(reads).await?;
+    let tree = Tree::of(facts.iter().map(Arc::as_ref));
+    Ok(PlatformBase { digest, descriptor: bare(descriptor), manifest, config, tree })
 }
 
 /// Manifest and config of one platform; they fit each other.

@@ -264,8 +264,8 @@ impl Drafting<'_> {
             let to = self.keep(render_destination(&file.to, self.values));
             let found = self.keep(self.sources.find(file, self.values));
             let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
-            for found in found.iter().cloned() {
-                let path = self.keep(destination(file, &to, &found));
+            for found in found.iter() {
+                let path = self.keep(destination(file, &to, found));
                 if let Some(path) = path {
                     self.copy(file, path, owner, found);
                 }
@@ -273,7 +273,7 @@ impl Drafting<'_> {
         }
     }
 
-    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: Found) {
+    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: &Found) {
         let is_directory = matches!(found.kind, EntryKind::Directory);
         // A directory that the image has keeps its mode and owner.
         let there = is_directory
@@ -297,7 +297,7 @@ impl Drafting<'_> {
         let plain = matches!(found.kind, EntryKind::File(_));
         self.put(Item {
             path,
-            kind: found.kind,
+            kind: found.kind.clone(),
             mode,
             owner,
             xattrs: if plain { xattrs(file.capabilities) } else { BTreeMap::new() },

@@ -25,6 +25,9 @@ pub(crate) struct Found {
     pub executable: bool,
 }
 
+/// A source and all that is below it, sorted by path.
+type Tree = Arc<Vec<Found>>;
+
 /// The context as it is seen at one time: what was looked at once is not looked at again, for
 /// most platforms want the same.
 pub(crate) struct Context {
@@ -39,8 +42,8 @@ struct Seen {
     directories: HashMap<PathBuf, PathBuf>,
     /// Sources by the texts they were asked for.
     sources: HashMap<String, Result<PathBuf, Problem>>,
-    /// What is below sources, by their texts and what is excluded.
-    trees: HashMap<(String, Vec<String>), Arc<Vec<Found>>>,
+    /// What is below sources, by their texts, for each list of what is excluded.
+    trees: HashMap<String, Vec<(Vec<String>, Tree)>>,
 }
 
 /// A diagnostic without its place.
@@ -70,11 +73,11 @@ impl Context {
     /// The path of a source, which must be there and inside the context.
     pub(crate) fn open(&self, template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
         let text = render_source(template, values)?;
-        self.inside(text, &mut self.seen()).map_err(|problem| problem.at(template.place))
+        self.inside(&text, &mut self.seen()).map_err(|problem| problem.at(template.place))
     }
 
     /// Finds what `spec` copies, sorted by path.
-    pub(crate) fn find(&self, spec: &FileSpec, values: &Variables<'_>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
+    pub(crate) fn find(&self, spec: &FileSpec, values: &Variables<'_>) -> Result<Tree, Box<Diagnostic>> {
         match &spec.from {
             FileSource::CaCertificates(_) => {
                 let bytes = crate::base::embedded::certificates().into_bytes();
@@ -82,7 +85,7 @@ impl Context {
                 let name = Some("ca-certificates.crt".to_owned());
                 Ok(Arc::new(vec![Found { below: String::new(), name, kind, executable: false }]))
             }
-            FileSource::Path(template) => self.tree(render_source(template, values)?, spec, template.place),
+            FileSource::Path(template) => self.tree(&render_source(template, values)?, spec, template.place),
             FileSource::Pattern(template) => {
                 let text = render_source(template, values)?;
                 let sign = text.find(FileSource::PATTERN).unwrap_or(text.len());
@@ -91,7 +94,7 @@ impl Context {
                     value: text[top.len()..].trim_start_matches('/').to_owned(),
                     place: template.place,
                 }])?;
-                let tree = self.tree(top.to_owned(), spec, template.place)?;
+                let tree = self.tree(top, spec, template.place)?;
                 let matches =
                     |item: &&Found| !matches!(item.kind, EntryKind::Directory) && pattern.is_match(&item.below);
                 let found: Vec<Found> = tree.iter().filter(matches).cloned().collect();
@@ -104,21 +107,26 @@ impl Context {
         }
     }
 
-    fn tree(&self, source: String, spec: &FileSpec, place: Option<Place>) -> Result<Arc<Vec<Found>>, Box<Diagnostic>> {
-        let key = (source, spec.exclude.iter().map(|pattern| pattern.value.clone()).collect());
-        if let Some(known) = self.seen.read().unwrap_or_else(PoisonError::into_inner).trees.get(&key) {
-            return Ok(Arc::clone(known));
+    fn tree(&self, source: &str, spec: &FileSpec, place: Option<Place>) -> Result<Tree, Box<Diagnostic>> {
+        let excluded = spec.exclude.iter().map(|pattern| pattern.value.as_str());
+        let known = |seen: &Seen| {
+            let trees = seen.trees.get(source)?;
+            trees.iter().find(|(list, _)| excluded.clone().eq(list)).map(|(_, found)| Arc::clone(found))
+        };
+        if let Some(known) = known(&self.seen.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(known);
         }
         // Who wants the same at the same time waits here for the first to see it.
         let mut seen = self.seen();
-        if let Some(known) = seen.trees.get(&key) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = known(&seen) {
+            return Ok(known);
         }
-        let path = self.inside(key.0.clone(), &mut seen).map_err(|problem| problem.at(place))?;
+        let path = self.inside(source, &mut seen).map_err(|problem| problem.at(place))?;
         let mut found = Vec::new();
         walk(&path, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
         let found = Arc::new(found);
-        seen.trees.insert(key, Arc::clone(&found));
+        let excluded = excluded.map(str::to_owned).collect();
+        seen.trees.entry(source.to_owned()).or_default().push((excluded, Arc::clone(&found)));
         Ok(found)
     }
 
@@ -126,12 +134,12 @@ impl Context {
         self.seen.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inside(&self, source: String, seen: &mut Seen) -> Result<PathBuf, Problem> {
-        if let Some(known) = seen.sources.get(&source) {
+    fn inside(&self, source: &str, seen: &mut Seen) -> Result<PathBuf, Problem> {
+        if let Some(known) = seen.sources.get(source) {
             return known.clone();
         }
-        let looked = self.look(&source, seen);
-        seen.sources.insert(source, looked.clone());
+        let looked = self.look(source, seen);
+        seen.sources.insert(source.to_owned(), looked.clone());
         looked
     }
 

@@ -5,7 +5,7 @@
 //! mode. So destinations are resolved through the links below them, and every parent is written
 //! with the mode and owner that it already has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use oci_layout::ImagePath;
 use oci_layout::layer::facts::NodeKind;
@@ -36,8 +36,10 @@ pub(super) struct Item {
 /// The tree of base and finished layers, and the entries of the layer that is being made.
 pub(super) struct Growing {
     tree: Tree,
-    /// With each of them, all that is above it.
-    entries: BTreeMap<ImagePath, Entry>,
+    /// In the order they were put; of several for one path the last one counts.
+    entries: Vec<Entry>,
+    /// The directories among them. With each entry, all that are above it.
+    directories: HashSet<ImagePath>,
     hide: bool,
     /// The directory that something was put into last, and where that really is: most files have
     /// many others beside them.
@@ -47,7 +49,7 @@ pub(super) struct Growing {
 impl Growing {
     /// With `hide`, everything may replace a file of the base.
     pub(super) fn new(tree: Tree, hide: bool) -> Self {
-        Self { tree, entries: BTreeMap::new(), hide, last: None }
+        Self { tree, entries: Vec::new(), directories: HashSet::new(), hide, last: None }
     }
 
     pub(super) fn into_tree(self) -> Tree {
@@ -60,7 +62,14 @@ impl Growing {
 
     /// Ends a layer: its entries.
     pub(super) fn take(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries).into_values().collect()
+        self.directories.clear();
+        self.last = None;
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.reverse();
+        // Stable: the last of a path comes first, and stays.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup_by(|earlier, last| earlier.path == last.path);
+        entries
     }
 
     /// Puts `item` where it belongs; returns where that is.
@@ -70,7 +79,9 @@ impl Growing {
             Box::new(Diagnostic::error("destination", format!("{wanted} cannot be in the image: {error}"), place))
         };
         let is_directory = matches!(kind, EntryKind::Directory);
-        let path = match self.beside_the_last(&wanted).filter(|_| !is_directory) {
+        let beside = self.beside_the_last(&wanted).filter(|_| !is_directory);
+        let parents_are_there = beside.is_some();
+        let path = match beside {
             Some(path) => path,
             None => self.tree.resolve(&wanted, is_directory).map_err(|error| unusable(&error))?,
         };
@@ -92,11 +103,12 @@ impl Growing {
                 return Err(Box::new(Diagnostic::error(code, message, place).hint(hint)));
             }
         }
-        let above = std::iter::successors(path.parent(), ImagePath::parent);
-        let mut above: Vec<ImagePath> =
-            above.take_while(|parent| !parent.is_root() && !self.entries.contains_key(parent)).collect();
-        above.reverse();
-        for parent in above {
+        let mut above = Vec::new();
+        if !parents_are_there {
+            let parents = std::iter::successors(path.parent(), ImagePath::parent);
+            above.extend(parents.take_while(|parent| !parent.is_root() && !self.directories.contains(parent)));
+        }
+        for parent in above.into_iter().rev() {
             let known = self.tree.get(&parent).filter(|node| node.is_directory());
             let (mode, uid, gid) = known.map_or((0o755, 0, 0), |node| (node.mode, number(node.uid), number(node.gid)));
             self.add(Entry::new(parent, EntryKind::Directory, mode).owned_by(uid, gid)).map_err(|e| unusable(&e))?;
@@ -121,7 +133,10 @@ impl Growing {
 
     fn add(&mut self, entry: Entry) -> Result<(), oci_layout::layer::facts::InsertError> {
         self.tree.insert(&entry)?;
-        self.entries.insert(entry.path.clone(), entry);
+        if matches!(entry.kind, EntryKind::Directory) {
+            self.directories.insert(entry.path.clone());
+        }
+        self.entries.push(entry);
         Ok(())
     }
 

@@ -355,7 +355,6 @@ fn program(
 ) -> Result<Wish, Box<Diagnostic>> {
     let Assembly { facts, context, .. } = assembly;
     let values = Variables { platform: Some(platform), facts };
-    let base_linkage = assembly.linkage(platform);
     let name = render_file(&binary.to, &values)?.to_string();
     let table = |table: &BTreeMap<String, Placed<Template>>| {
         table
@@ -376,7 +375,7 @@ fn program(
             return Ok(Wish::There(file));
         }
         BinarySource::Rust(rust) => {
-            let linkage = match (rust.link, rust.libc, base_linkage) {
+            let linkage = match (rust.link, rust.libc, assembly.linkage(platform)) {
                 (Some(Link::Static), ..) => Linkage::Static,
                 (_, Some(libc), Linkage::Dynamic(_)) | (Some(Link::Dynamic), Some(libc), _) => Linkage::Dynamic(libc),
                 (Some(Link::Dynamic), None, Linkage::Static) => Linkage::Dynamic(Libc::Gnu),
@@ -388,7 +387,7 @@ fn program(
         BinarySource::Go(go) => {
             let ldflags = go.ldflags.iter().map(|flag| render(flag, &values)).collect::<Result<_, _>>()?;
             let directory = source_directory(context.directory(), &go.path.value);
-            (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), base_linkage)
+            (Program::Go(GoProgram::new(go, directory, ldflags, table(&go.env)?)), assembly.linkage(platform))
         }
     };
     Ok(Wish::Compile(Box::new(CompileRequest { binary: 0, name, platform, linkage, program })))

@@ -1,5 +1,7 @@
 //! Templates with values, where a mistake is told with its place.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use oci_layout::ImagePath;
 use registry_client::Tag;
@@ -44,6 +46,14 @@ pub fn render(template: &Placed<Template>, values: &Variables<'_>) -> Result<Str
     })
 }
 
+/// The same, without a copy where it has no variables.
+fn text<'a>(template: &'a Placed<Template>, values: &Variables<'_>) -> Result<Cow<'a, str>, Box<Diagnostic>> {
+    match template.value.constant() {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => render(template, values).map(Cow::Owned),
+    }
+}
+
 /// The tag that `template` is with `values`.
 pub fn render_tag(template: &Placed<Template>, values: &Variables<'_>) -> Result<Tag, Box<Diagnostic>> {
     let text = render(template, values)?;
@@ -52,8 +62,11 @@ pub fn render_tag(template: &Placed<Template>, values: &Variables<'_>) -> Result
 
 /// The path below the build file's directory that `template` is with `values`. That no link on
 /// the way leads out of it is for who opens it.
-pub fn render_source(template: &Placed<Template>, values: &Variables<'_>) -> Result<String, Box<Diagnostic>> {
-    let text = render(template, values)?;
+pub fn render_source<'a>(
+    template: &'a Placed<Template>,
+    values: &Variables<'_>,
+) -> Result<Cow<'a, str>, Box<Diagnostic>> {
+    let text = text(template, values)?;
     match source_fault(&text) {
         Some(reason) => Err(Box::new(Problem::SourcePath { path: clip(&text), reason }.at(template.place))),
         None => Ok(text),
@@ -71,7 +84,7 @@ pub fn render_file(template: &Placed<Template>, values: &Variables<'_>) -> Resul
 
 /// The path in the image that `template` is with `values`.
 pub fn render_destination(template: &Placed<Template>, values: &Variables<'_>) -> Result<Destination, Box<Diagnostic>> {
-    let text = render(template, values)?;
+    let text = text(template, values)?;
     match destination(&text) {
         Ok((path, below)) => Ok(Destination { path, below }),
         Err(error) => Err(Box::new(Problem::ImagePath { reason: error.to_string() }.at(template.place))),

@@ -98,19 +98,43 @@ fn number(text: &str) -> ScalarKind {
 }
 
 impl Node {
-    /// What the tree says in one spelling, for a hash: keys sorted, every scalar its text.
-    pub(crate) fn canonical(&self) -> serde_json::Value {
+    /// What the tree says in one spelling, for a hash: JSON with its keys sorted and every scalar its text.
+    pub(crate) fn canonical(&self) -> String {
+        let mut text = String::new();
+        self.write_canonical(&mut text);
+        text
+    }
+
+    fn write_canonical(&self, text: &mut String) {
         match &self.value {
-            Value::Scalar(scalar) => serde_json::Value::String(scalar.text.to_string()),
-            Value::List(items) => items.iter().map(Self::canonical).collect(),
+            Value::Scalar(scalar) => quote(&scalar.text, text),
+            Value::List(items) => {
+                text.push('[');
+                for (number, item) in items.iter().enumerate() {
+                    text.push_str(if number == 0 { "" } else { "," });
+                    item.write_canonical(text);
+                }
+                text.push(']');
+            }
             Value::Map(entries) => {
                 let sorted: BTreeMap<&str, &Self> = entries.iter().map(|entry| (&*entry.key, &entry.node)).collect();
-                let canonical = |(key, node): (&str, &Self)| (key.to_owned(), node.canonical());
-                serde_json::Value::Object(sorted.into_iter().map(canonical).collect())
+                text.push('{');
+                for (number, (key, node)) in sorted.into_iter().enumerate() {
+                    text.push_str(if number == 0 { "" } else { "," });
+                    quote(key, text);
+                    text.push(':');
+                    node.write_canonical(text);
+                }
+                text.push('}');
             }
-            Value::Broken => serde_json::Value::Null,
+            Value::Broken => text.push_str("null"),
         }
     }
+}
+
+/// A text as JSON has it.
+fn quote(said: &str, text: &mut String) {
+    text.push_str(&serde_json::Value::from(said).to_string());
 }
 
 /// Where a text stands in its source: a build file from its beginning, a `--set` behind its `=`.

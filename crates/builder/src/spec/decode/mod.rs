@@ -140,7 +140,7 @@ pub(super) fn build_file(
     spec.all_platforms.dedup();
     spec.per_platform = per_platform;
     spec.variables = decoder.variables;
-    spec.canonical = root.canonical().to_string();
+    spec.canonical = root.canonical();
     Some(spec)
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The main job: from the examples' sources to images that other people's tools
 # accept. Built as a user without privileges, with an empty home. (docker.sh runs
-# them.)
+# them; offline.sh builds them again in another place, to the same digests.)
 # needs: bases rust go crane skopeo umoci jq
 
 BASE=localhost:5000/base/debian
@@ -74,23 +74,6 @@ test_oci_client_and_oci_spec_read_them() {
     cd "$MAB_ROOT"
     run_ok cargo run -q --locked -p mab --example read_images -- "${references[@]}"
     for name in "${references[@]}"; do assert_contains "$OUT" "$name: read"; done
-}
-
-# Built again cold, with other directories, homes, caches, permissions, time zone and number of
-# jobs (the first has one for each core): the same index. `both` has a program of each language,
-# linked statically; on Debian, offline.sh does this without a network, for all three.
-test_the_place_of_a_build_does_not_change_the_image() {
-    local directory="$T/a directory/of another length/both" elsewhere=$TEST_HOME/elsewhere
-    example both
-    user_copy "$MAB_ROOT/examples/both" "$directory"
-    cd "$directory"
-    mkdir "$elsewhere"
-    as_users "$elsewhere"
-    local environment=(TZ=Asia/Tokyo LANG=de_DE.UTF-8 CARGO_HOME="$elsewhere/cargo" GOPATH="$elsewhere/go"
-        GOCACHE="$elsewhere/go-build" XDG_CACHE_HOME="$elsewhere/cache")
-    umask 077
-    run_ok as_user "${environment[@]}" mab build --progress plain --jobs 3
-    assert_equal "$OUT" "$EXAMPLE_LAYOUT" "the example both, static, built elsewhere"
 }
 
 test_a_moved_tag_leaves_a_pinned_build_as_it_was() {

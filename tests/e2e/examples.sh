@@ -72,7 +72,9 @@ test_oci_client_and_oci_spec_read_them() {
         references+=("$EXAMPLE_PUSHED")
     done
     cd "$MAB_ROOT"
-    run_ok cargo run -q --locked -p mab --example read_images -- "${references[@]}"
+    # All of them: the unit tests have built them so.
+    cargo build -q --locked --workspace --examples
+    run_ok "${CARGO_TARGET_DIR:-$MAB_ROOT/target}/debug/examples/read_images" "${references[@]}"
     for name in "${references[@]}"; do assert_contains "$OUT" "$name: read"; done
 }
 

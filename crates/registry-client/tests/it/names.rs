@@ -13,9 +13,16 @@ use crate::support::{config, push, text};
 
 /// A name server on loopback that knows `registry.lan` and answers over UDP, or over TCP only.
 async fn name_server(truncate: bool) -> (u16, Arc<Mutex<Vec<String>>>) {
-    let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (udp, tcp) = loop {
+        let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // The same port may be another test's over TCP: then the next one.
+        match tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
+            Ok(tcp) => break (udp, tcp),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let address = udp.local_addr().unwrap();
-    let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
     tokio::spawn(async move {

@@ -317,8 +317,8 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-/// Facts of layers that were read already: platforms can share some.
-type Seen = Mutex<BTreeMap<Digest, Arc<LayerFacts>>>;
+/// Facts of layers that were read already, by digest and diff ID: platforms can share some.
+type Seen = Mutex<BTreeMap<(Digest, Digest), Arc<LayerFacts>>>;
 
 pub(crate) async fn load(
     source: &Arc<Source>,
@@ -337,12 +337,12 @@ async fn load_seen(
     let digest = descriptor.digest;
     let (manifest, config) = documents(source, descriptor, cache).await?;
     let reads = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff_id)| async move {
-        let known = seen.lock().unwrap_or_else(PoisonError::into_inner).get(&layer.digest).cloned();
+        let known = seen.lock().unwrap_or_else(PoisonError::into_inner).get(&(layer.digest, *diff_id)).cloned();
         if let Some(facts) = known {
             return Ok(facts);
         }
         let facts = Arc::new(facts(source, layer, *diff_id, cache).await?);
-        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.digest, Arc::clone(&facts));
+        seen.lock().unwrap_or_else(PoisonError::into_inner).insert((layer.digest, *diff_id), Arc::clone(&facts));
         Ok::<_, BaseError>(facts)
     });
     let facts = try_join_all(reads).await?;

@@ -1,8 +1,7 @@
 //! Building without a network: what compilers are told, and what would be missing.
 //!
 //! mab itself opens no connection offline but to push: bases come from bundles, layouts and its own
-//! cache. The
-//! compilers are told so in every way that they know, so that they do not try either.
+//! cache. The compilers are told so in every way that they know, so that they do not try either.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

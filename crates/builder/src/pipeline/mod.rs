@@ -4,12 +4,15 @@
 //! Bases are resolved, the programs are compiled, and each platform's layers are written as soon
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
+mod assembly;
 mod compile;
 mod cores;
 mod deliver;
 mod gate;
 mod locks;
+mod plan;
 mod prepare;
+mod programs;
 mod scratch;
 mod sources;
 
@@ -27,7 +30,7 @@ use oci_layout::{BlobSource as _, BlobStore, Cache, Descriptor, Layout, Selector
 use registry_client::Client;
 use tokio::task::spawn_blocking;
 
-use self::compile::Assembly;
+use self::assembly::Assembly;
 use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
 use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
@@ -44,7 +47,7 @@ use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
 use crate::target::{Libc, TargetPlatform};
-use crate::toolchain::Linkage;
+use crate::toolchain::{Linkage, ToolContext};
 use crate::work::Work;
 
 /// What all images of a build share.
@@ -81,6 +84,23 @@ impl Shared {
     /// The user has had enough.
     fn interrupted(&self) -> bool {
         self.children.interrupted() && !self.failed.load(Ordering::SeqCst)
+    }
+
+    /// What the compilers are called with.
+    fn tools(&self) -> ToolContext<'_> {
+        ToolContext {
+            env: &self.env,
+            children: &self.children,
+            reporter: self.reporter.as_ref(),
+            jobs: self.jobs,
+            locked: self.locked,
+            offline: self.offline,
+            vendored: &self.vendored,
+            color: self.colour,
+            work_dir: &self.work_dir,
+            rustc_wrapper: &self.rustc_wrapper,
+            source_date_epoch: self.epoch.and_then(|epoch| u64::try_from(epoch).ok()),
+        }
     }
 
     /// What needs no network: bundles and cache.
@@ -171,7 +191,7 @@ pub(crate) async fn plan(
         }
         let assemblies = prepare::all(shared, specs, &[], offline).await?;
         let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
-        compile::plans(shared, &assemblies).await
+        plan::plans(shared, &assemblies).await
     };
     until_interrupted(shared, work).await
 }
@@ -527,22 +547,6 @@ fn at_fault(spec: &BuildSpec, list: Vec<Diagnostic>) -> BuildError {
         Some(diagnostics) => BuildError::Spec(Box::new(diagnostics)),
         None => BuildError::Internal("an error without words".to_owned()),
     }
-}
-
-/// How programs are linked, by what the base has.
-fn linkage(tree: Option<&Tree>) -> Linkage {
-    let Some(tree) = tree else { return Linkage::Static };
-    let mut gnu = false;
-    for (path, _) in tree.iter() {
-        match path.file_name() {
-            Some(name) if name.starts_with("ld-musl-") => return Linkage::Dynamic(Libc::Musl),
-            Some(name) if name.starts_with("ld-linux") || name.starts_with("ld64.so.") || name == "ld.so.1" => {
-                gnu = true
-            }
-            _ => {}
-        }
-    }
-    if gnu { Linkage::Dynamic(Libc::Gnu) } else { Linkage::Static }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! What has to be known of an image before anything is compiled: facts of its sources, its
 //! bases, its tags and its date.
 
-use super::compile::{Assembly, Date};
+use super::assembly::{Assembly, Date};
 use super::*;
 use crate::image::Context;
 

@@ -153,3 +153,44 @@ fn the_table_of_events_is_current() {
     let (_, after) = rest.split_once("\n<!-- end -->").unwrap();
     is_current(path, &format!("{before}<!-- events: made from the code -->\n\n{table}\n<!-- end -->{after}"));
 }
+
+/// Every source file, page and message of the project.
+fn told() -> Vec<PathBuf> {
+    let mut waiting = ["crates", "docs", "examples", "testdata/bad"].map(repository).to_vec();
+    let mut files = vec![repository("README.md"), repository("CONTRIBUTING.md"), repository("CHANGELOG.md")];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && !name.starts_with("target") {
+                waiting.push(path);
+            } else if [".rs", ".md", ".txt"].iter().any(|end| name.ends_with(end)) {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// What hints and pages call a command is one.
+#[test]
+fn every_command_that_is_named_is_there() {
+    let command = Arguments::command();
+    let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    let mut named = 0;
+    for file in told() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (at, _) in text.match_indices("`mab ") {
+            let word: String = text[at + 5..].chars().take_while(|it| it.is_ascii_lowercase()).collect();
+            // Options, arguments in capitals, and this test's own search.
+            if word.is_empty() {
+                continue;
+            }
+            named += 1;
+            // Cargo starts mab so: no user does.
+            let within = word == "rustc" || word == "help";
+            assert!(within || known.contains(&word.as_str()), "{}: there is no `mab {word}`", file.display());
+        }
+    }
+    assert!(named > 100, "only {named} places are looked at");
+}

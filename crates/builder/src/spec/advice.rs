@@ -70,7 +70,10 @@ impl Problem {
             }
             Self::BaseMissing { platform } => diagnostic.hint(format!("add `{platform}` or `default` to `base`")),
             Self::MissingKey { key, .. } if key == "version" => diagnostic.hint("begin the file with `version: 1`"),
-            Self::Empty => diagnostic.hint("write `version: 1` and `binaries`, or let `mab init` write the file"),
+            Self::MissingKey { key, section } if key == "to" && !section.contains("links") => {
+                diagnostic.hint("say where it goes in the image, such as `to: /usr/bin/app`")
+            }
+            Self::Empty => diagnostic.hint("write `version: 1` and `binaries`"),
             Self::Tab => diagnostic.hint("indent with blanks"),
             Self::Tag => diagnostic.hint("write a value in quotes to make it a text"),
             Self::MergeKey => diagnostic.hint("write the keys out, or use an alias as a whole value"),

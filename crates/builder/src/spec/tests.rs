@@ -104,6 +104,7 @@ f:3:7: error: `tags` must be a list, but is a text (expected a list)
 f:4:7: error: `Not A Base` is not a repository: its name must be lower-case
   hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
 f:6:5: error: an entry of `binaries` lacks the required key `to`
+  hint: say where it goes in the image, such as `to: /usr/bin/app`
 f:6:21: error: unknown key `featuers` in `rust` (did you mean `features`?)
 f:7:5: error: unknown key `too` in an entry of `binaries` (did you mean `to`?)
 f:8:5: error: an entry of `binaries` can have only one of `rust`, `go` and `file`

@@ -226,6 +226,7 @@ impl TransferError {
     pub fn hints(&self) -> Vec<String> {
         let text = match self {
             Self::Source(SourceError::Registry(error)) | Self::Registry(error) => return registry_hints(error),
+            Self::Source(SourceError::Layout(LayoutError::NotLayout { .. })) => "`mab build` writes one",
             Self::Source(SourceError::Layout(LayoutError::Ambiguous { .. })) => {
                 "name one with :TAG or @DIGEST behind the path"
             }

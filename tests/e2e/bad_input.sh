@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What goes wrong says what, why and what to do, with its exit code, and leaves
 # the old result as it was.
+# minutes: 2
 # needs: bases go rust crane htpasswd
 
 fresh() {

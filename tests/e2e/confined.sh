@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Building and pushing needs no privileges, no namespaces, and no network but the
 # registry: seen with strace, and in a container that has nothing.
+# minutes: 3
 # needs: docker bases rust go strace
 
 # confined ADDRESSES|none COMMAND…: as the user, see tests/lib/confined.
@@ -52,8 +53,9 @@ test_a_build_stays_in_its_place() {
         --platform linux/s390x
     # With a base from there.
     cd "$T/go"
-    run_ok confined "$MAB_TEST_REGISTRY" mab build -f build.debian.yaml --push --platform linux/amd64,linux/s390x
-    assert_contains "$OUT" "$MAB_TEST_REGISTRY/examples/go@sha256:"
+    run_ok confined "$MAB_TEST_REGISTRY" mab build -f build.debian.yaml --push --platform linux/amd64,linux/s390x \
+        --image "$MAB_TEST_REGISTRY/confined/go"
+    assert_contains "$OUT" "$MAB_TEST_REGISTRY/confined/go@sha256:"
 }
 
 # The same in a container that has nothing, without a home that can be written
@@ -63,15 +65,15 @@ test_a_container_without_rights() {
     container_image
     cd "$T/go"
     # Nothing that Go compiles is kept from one to the next: one platform is enough.
-    local platforms=linux/s390x layout
+    local platforms=linux/s390x layout push=(build -f build.debian.yaml --push --image "$MAB_TEST_REGISTRY/confined/contained")
     run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build --platform "$platforms"
     assert_contains "$ERR" "building without a cache"
     layout=$OUT
     run_ok contained "$MAB" build --platform "$platforms" -o oci:again
     assert_equal "${OUT#oci:again}" "${layout#oci:oci}"
-    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" build -f build.debian.yaml --push --platform "$platforms"
+    run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" "${push[@]}" --platform "$platforms"
     run_ok contained HOME=/ XDG_RUNTIME_DIR=/proc "$MAB" inspect "$OUT"
-    run_ok contained "$MAB" build -f build.debian.yaml --push --platform "$platforms" --tag again
+    run_ok contained "$MAB" "${push[@]}" --platform "$platforms" --tag again
     # Rust, with everything that it compiles.
     cd "$T/both"
     run_ok contained "$MAB" build --platform linux/amd64

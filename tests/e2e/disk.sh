@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Full disks, killed builds, power cuts, and builds side by side.
+# alone: kills at moments that are spread over the time of a build
 # needs: root jq strace
 
 # A build file with 24 MB of real programs; $1 is a word that makes it another image.

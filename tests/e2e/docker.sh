@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Docker runs what mab made, on every platform (the foreign ones through QEMU).
+# minutes: 6
 # needs: docker bases rust go skopeo umoci crane jq
 
 BASE=localhost:5000/base/debian

@@ -3,6 +3,7 @@
 # wrong, with its message; and the same image, forced through with --allow, is
 # seen to fail when it is started. Good images of mab and of others pass (BuildKit's
 # in tests/e2e-full/buildkit.sh: it takes minutes to compile).
+# minutes: 2
 # needs: docker bases go rust musl-base crane ko buildah skopeo umoci jq
 # shellcheck disable=SC2154 # T, OUT, ERR and others are the harness's
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Killed between the first upload and the tag, a push leaves the old image as it
 # was, and running it again succeeds.
+# alone: kills at requests in the order that an idle machine sends them
 # needs: registry crane
 
 content() {

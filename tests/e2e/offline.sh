@@ -2,6 +2,7 @@
 # Locked, offline, carried across the gap: what a machine with a network has locked
 # and bundled is built on one without, by another user, in another place, with other
 # settings and cold caches, to the same digest.
+# minutes: 5
 # needs: docker bases rust go crane strace jq
 
 # beyond COMMAND…: on the other side of the gap, as a user that as_user is not, with

@@ -3,6 +3,7 @@
 # tokens, with TLS under an authority of one's own; docker-registry 2.8,
 # distribution v3, go-containerregistry's. What mab pushed, others read; what
 # others pushed, mab moves byte for byte.
+# minutes: 2
 # needs: bases crane regctl skopeo jq distribution
 
 CANARY=canary-5ecret

@@ -15,10 +15,15 @@ MAB_EXAMPLES=(rust go both)
 #   EXAMPLE_HOME    the home that it was built with: its caches are warm
 example() {
     EXAMPLE=$MAB_RUN/examples/$1
-    if [[ ! -e $EXAMPLE.pushed ]]; then
-        [[ ! -e $EXAMPLE ]] || fail "the example $1 does not build: an earlier test says why"
-        example_build "$1"
-    fi
+    mkdir -p "$MAB_RUN/examples"
+    chmod 755 "$MAB_RUN/examples"
+    {
+        flock 7 # one of two tests that want it at the same time builds it
+        if [[ ! -e $EXAMPLE.pushed ]]; then
+            [[ ! -e $EXAMPLE ]] || fail "the example $1 does not build: an earlier test says why"
+            example_build "$1"
+        fi
+    } 7>"$EXAMPLE.lock"
     EXAMPLE_LAYOUT=$(<"$EXAMPLE.layout")
     EXAMPLE_PUSHED=$(<"$EXAMPLE.pushed")
     EXAMPLE_LOG=$EXAMPLE.log EXAMPLE_HOME=$(<"$EXAMPLE.home")
@@ -26,8 +31,6 @@ example() {
 
 example_build() {
     local own=$TEST_HOME lines
-    mkdir -p "$MAB_RUN/examples"
-    chmod 755 "$MAB_RUN/examples"
     user_copy "$MAB_ROOT/examples/$1" "$EXAMPLE"
     cd "$EXAMPLE"
     fresh_home

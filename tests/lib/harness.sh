@@ -5,7 +5,7 @@
 # Each result is a line in $MAB_RESULTS: passed|failed|skipped, part, seconds,
 # count, name or reason. A subshell can write there too.
 
-MAB_TEST_TIMEOUT=${MAB_TEST_TIMEOUT:-600} # seconds that one end-to-end test may take
+MAB_TEST_TIMEOUT=${MAB_TEST_TIMEOUT:-900} # seconds that one end-to-end test may take, beside another
 
 now() { printf '%s' "$EPOCHREALTIME"; }
 since() { awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'; }
@@ -206,6 +206,58 @@ need_mab() {
     printf 'ok      build-mab (%s s)\n' "$(since "$started")"
 }
 
+# run_e2e_files DIRECTORY: every file of it, two at a time, since compilers and readers leave
+# a core idle for a quarter of the time. A file with a line `# alone: WHY` has the machine to
+# itself, before the others; those with the largest `# minutes:` begin.
+run_e2e_files() {
+    local file word lane alone=() queue=() lanes=()
+    while IFS=$'\t' read -r _ file; do
+        if grep -q '^# alone:' "$file"; then alone+=("$file"); else queue+=("$file"); fi
+        # The services are this shell's, for both lanes. What cannot be had is told by the file's own run.
+        for word in mab $(e2e_needs "$file"); do need "$word" || true; done
+    done < <(e2e_minutes "$1"/*.sh | sort -rn)
+    for file in "${alone[@]}"; do run_e2e "$file"; done
+    [[ ${#queue[@]} -gt 0 ]] || return 0
+    printf 0 >"$MAB_LOGS/next"
+    for lane in 1 2; do
+        (
+            set +e
+            trap 'exit 143' TERM
+            while file=$(e2e_next "${queue[@]}"); do run_e2e "$file"; done
+        ) &
+        lanes+=($!)
+    done
+    # An interrupt of the terminal does not reach what runs in the background.
+    trap 'kill -TERM "${lanes[@]}" 2>/dev/null; wait; exit 130' INT
+    trap 'kill -TERM "${lanes[@]}" 2>/dev/null; wait; exit 143' TERM HUP
+    for lane in "${lanes[@]}"; do
+        wait "$lane" || part_failed "$(basename "$1")" 0.0 "a lane ended with exit code $?"
+    done
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+# The files with the minutes that they say they take.
+e2e_minutes() {
+    local file minutes
+    for file; do
+        [[ -e $file ]] || continue
+        minutes=$(sed -n 's/^# minutes: *//p' "$file")
+        printf '%s\t%s\n' "${minutes:-1}" "$file"
+    done
+}
+
+# The file that no lane has taken yet; fails when there is none.
+e2e_next() {
+    local next
+    {
+        flock 8
+        next=$(<"$MAB_LOGS/next")
+        printf '%s' "$((next + 1))" >"$MAB_LOGS/next"
+    } 8>"$MAB_LOGS/next.lock"
+    shift "$next" 2>/dev/null && [[ $# -gt 0 ]] && printf '%s' "$1"
+}
+
 # run_e2e FILE [TEST]
 run_e2e() {
     local file=$1 only=${2:-} part word words
@@ -240,7 +292,7 @@ run_e2e() {
             set -e
             if [[ $status -ne 0 ]]; then
                 part_failed "$part: before_all" 0.0 "exit code $status"
-                show_log "$MAB_LOGS/before_all.log"
+                show_log "$MAB_LOGS/${part//\//-}-before_all.log"
                 exit 0
             fi
         fi
@@ -262,7 +314,7 @@ run_e2e() {
 run_e2e_test() {
     local part=$1 test=$2 log started seconds status=0 pid watchdog
     log=$MAB_LOGS/${part//\//-}-$test.log
-    MAB_SKIP_FILE=$MAB_LOGS/skip MAB_TOLD_FILE=$MAB_LOGS/told
+    MAB_SKIP_FILE=$log.skip MAB_TOLD_FILE=$log.told
     rm -f "$MAB_SKIP_FILE" "$MAB_TOLD_FILE"
     T=$(user_dir)
     fresh_home
@@ -286,6 +338,16 @@ run_e2e_test() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     seconds=$(since "$started")
+    {
+        flock 8 # a result and its log are one piece
+        e2e_result
+    } 8>"$MAB_LOGS/lock"
+    [[ -n ${MAB_KEEP:-} ]] || { chmod -R u+rwX "$T" "$TEST_HOME"; rm -rf "$T" "$TEST_HOME"; } 2>/dev/null
+    return 0
+}
+
+# Of run_e2e_test, whose variables it takes.
+e2e_result() {
     if [[ $status -eq 0 ]]; then
         result passed "$part" "$seconds" 1 "$test"
         printf 'ok      %s:%s (%s s)\n' "$part" "$test" "$seconds"
@@ -297,8 +359,6 @@ run_e2e_test() {
         show_log "$log"
     fi
     [[ ! -s $MAB_TOLD_FILE ]] || sed 's/^/        /' "$MAB_TOLD_FILE"
-    [[ -n ${MAB_KEEP:-} ]] || { chmod -R u+rwX "$T" "$TEST_HOME"; rm -rf "$T" "$TEST_HOME"; } 2>/dev/null
-    return 0
 }
 
 # The table of times, what failed, and the closing line. Fails when something did.

@@ -433,11 +433,11 @@ test_images_of_buildah() {
 }
 
 test_images_of_ko() {
+    example go # its modules are fetched
     user_copy "$MAB_ROOT/examples/go" "$T/go"
     cd "$T/go"
-    example go # its compiler's cache has what ko would compile anew
     run_ok as_user KO_DOCKER_REPO=$MAB_TEST_REGISTRY/gate/ko KO_DEFAULTBASEIMAGE="$REGISTRY_BASE" \
-        GOCACHE="$EXAMPLE_HOME/.cache/go-build" GOMODCACHE="$EXAMPLE_HOME/go/pkg/mod" \
+        GOMODCACHE="$EXAMPLE_HOME/go/pkg/mod" \
         ko build --bare --platform=linux/amd64,linux/arm64 --sbom=none .
     run_ok as_user mab check "$OUT"
     local wrong=$MAB_TEST_REGISTRY/gate/ko:wrong

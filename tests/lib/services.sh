@@ -317,7 +317,9 @@ fresh_home() {
 
 # as_user [NAME=VALUE]… COMMAND…: as a user without privileges (uid and gid 65534
 # when this is root), with nothing of this environment but the compilers and
-# tools of the test bed on PATH, and a home of its own.
+# tools of the test bed on PATH, and a home of its own. What Go has compiled is
+# the run's: its standard library takes longer than most tests. (offline.sh
+# builds with an empty cache, as another user.)
 as_user() {
     [[ -n ${TEST_HOME:-} ]] || fresh_home
     local become=() pass=() name
@@ -325,7 +327,11 @@ as_user() {
     for name in GOPROXY GOSUMDB GONOSUMDB GOPRIVATE HTTPS_PROXY HTTP_PROXY NO_PROXY SSL_CERT_FILE; do
         [[ -z ${!name:-} ]] || pass+=("$name=${!name}")
     done
-    "${become[@]}" env -i HOME="$TEST_HOME" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
+    if [[ ! -d $MAB_RUN/go-build ]]; then
+        mkdir -p "$MAB_RUN/go-build"
+        as_users "$MAB_RUN/go-build"
+    fi
+    "${become[@]}" env -i HOME="$TEST_HOME" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" GOCACHE="$MAB_RUN/go-build" \
         PATH="$(user_path)" "${pass[@]}" "$@"
 }
 

@@ -7,9 +7,11 @@
 
 mod layers;
 mod prune;
+mod unpacked;
 
 pub use layers::Origin;
 pub use prune::Pruned;
+pub use unpacked::Unpacking;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -231,11 +233,13 @@ impl Cache {
         Ok(self.files()?.iter().map(|file| file.size).sum())
     }
 
-    /// What compilers make and read: the directories below `top`, each used as a whole.
+    /// What compilers make and read, and layers that are unpacked: the directories below `top`, each used as a whole.
     fn directories(&self, top: &str, files: &mut Vec<Used>) -> Result<(), CacheError> {
         for path in sorted_paths(&self.root.join(top))? {
             let used = fs::metadata(&path).and_then(|it| it.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
             let mut program = Used { path: path.clone(), size: 0, used, files: 0, is_directory: true };
+            // The times of an image's files are the image's own.
+            let own_times = top != unpacked::DIRECTORY;
             let mut waiting = vec![path];
             while let Some(directory) = waiting.pop() {
                 for path in sorted_paths(&directory)? {
@@ -246,7 +250,9 @@ impl Cache {
                     }
                     program.files += 1;
                     program.size += metadata.len();
-                    program.used = program.used.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+                    if own_times {
+                        program.used = program.used.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+                    }
                 }
             }
             files.push(program);
@@ -275,7 +281,7 @@ impl Cache {
                 }
             }
         }
-        for top in [PROGRAMS, UNPACKED] {
+        for top in [PROGRAMS, UNPACKED, unpacked::DIRECTORY] {
             self.directories(top, &mut files)?;
         }
         Ok(files)

@@ -1,4 +1,4 @@
-//! Layers: written from lists of entries, read without unpacking.
+//! Layers: written from lists of entries, read without unpacking, unpacked where programs are to run.
 //!
 //! Writing is one pass: tar, diff ID, compressor, digest, blob. The bytes depend on the entries
 //! and options alone, never on threads, time, user or file system.
@@ -12,6 +12,7 @@ mod plan;
 mod pool;
 pub mod read;
 mod source;
+mod unpack;
 mod write;
 
 pub(crate) use header as tar_header;
@@ -22,4 +23,5 @@ pub use plan::{LayerPlan, WRITER};
 pub use pool::{Pool, Turn};
 pub use read::{Limits, ReadError};
 pub use source::{Moment, SourceStates};
+pub use unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
 pub use write::{LayerError, LayerOptions, WrittenLayer, write_layer};

@@ -1,11 +1,12 @@
 //! The facts of a layer: all that a build wants to know of it, so that it is read only once.
 //!
 //! [`LayerFacts`] is a versioned document that is cached under the layer's digest. [`Tree`] merges
-//! the facts of a stack of layers; nothing is ever unpacked.
+//! the facts of a stack of layers; nothing is unpacked for it.
 
 mod scan;
 mod tree;
 
+pub(super) use scan::Hashed;
 pub use scan::{Inspector, MAX_TEXT, NoInspector, START, Seen, is_text_of_interest};
 pub use tree::{InsertError, Node, NodeKind, ResolveError, Tree};
 

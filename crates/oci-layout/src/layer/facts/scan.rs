@@ -237,9 +237,10 @@ fn parse(path: &str, raw: &str) -> Result<Option<ImagePath>, ReadError> {
     }
 }
 
-struct Hashed<R> {
-    inner: R,
-    hasher: Rc<RefCell<Hasher>>,
+/// Hashes what is read through it.
+pub(in crate::layer) struct Hashed<R> {
+    pub(in crate::layer) inner: R,
+    pub(in crate::layer) hasher: Rc<RefCell<Hasher>>,
 }
 
 impl<R: Read> Read for Hashed<R> {

@@ -81,14 +81,19 @@ packages_ensure() {
             "apt-get install --no-install-recommends ${missing[*]}"
     fi
     say "installing $what with apt-get: ${missing[*]}"
-    local packages_log started=$SECONDS
-    packages_log=$(mktemp)
-    timeout "$MAB_DOWNLOAD_TIMEOUT" apt-get update -qq >"$packages_log" 2>&1 \
-        || { cat "$packages_log" >&2; die "apt-get update failed"; }
-    (packages_without_services packages_apt_install "${missing[@]}") \
-        || { tail -n 40 "$packages_log" >&2; die "apt-get install failed"; }
-    rm -f "$packages_log"
-    say "$what: done in $((SECONDS - started)) s"
+    # Another run of ours, or its early part, may be installing: apt would fail at once.
+    (umask 022 && mkdir -p "$MAB_TESTBED")
+    (
+        flock 9
+        local packages_log started=$SECONDS
+        packages_log=$(mktemp)
+        timeout "$MAB_DOWNLOAD_TIMEOUT" apt-get update -qq >"$packages_log" 2>&1 9>&- \
+            || { cat "$packages_log" >&2; die "apt-get update failed"; }
+        (packages_without_services packages_apt_install "${missing[@]}") 9>&- \
+            || { tail -n 40 "$packages_log" >&2; die "apt-get install failed"; }
+        rm -f "$packages_log"
+        say "$what: done in $((SECONDS - started)) s"
+    ) 9>"$MAB_TESTBED/.lock-packages"
 }
 
 ensure_packages_compilers() {

@@ -96,6 +96,42 @@ run_docs() {
     [[ -n $found ]] || printf 'note    docs: tests/docs/ holds no checks\n'
 }
 
+# early_begin PART…: gets, in the background and at a low priority, what the later of these parts
+# will want. Whatever fails is tried again, and told, by the part that wants it.
+early_begin() {
+    local part wanted=() words
+    for part; do
+        case $part in
+            docs) wanted+=(node-schema) ;;
+            deny) wanted+=(cargo-deny) ;;
+            examples) wanted+=(rust) ;;
+            e2e)
+                words=" $(cat "$MAB_ROOT"/tests/e2e/*.sh | sed -n 's/^# needs://p' | tr '\n' ' ') "
+                wanted+=(packages-tools rust bases)
+                for part in distribution musl-base; do [[ $words != *" $part "* ]] || wanted+=("$part"); done
+                for part in $(peer_names); do [[ $words != *" $part "* ]] || wanted+=("peer-$part"); done
+                ;;
+        esac
+    done
+    [[ ${#wanted[@]} -gt 0 ]] || return 0
+    set -m # a process group of its own, for services_stop
+    (
+        set +m
+        trap - EXIT INT TERM HUP # the services are not this shell's
+        renice -n 10 "$BASHPID" >/dev/null 2>&1
+        for part in "${wanted[@]}"; do
+            if [[ $part == node-schema ]]; then
+                if is_root; then ensure_node || true; fi
+                "$MAB_ROOT/tests/docs/build-file-schema" --fetch || true
+            else
+                (testbed_ensure "$part") || true
+            fi
+        done
+    ) >"$MAB_LOGS/early.log" 2>&1 </dev/null &
+    MAB_EARLY=$!
+    set +m
+}
+
 # The examples as their readers find them: with the oldest Rust that they promise.
 run_examples() {
     local directory word

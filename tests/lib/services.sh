@@ -30,6 +30,7 @@ services_stop() {
     local status=$? file
     trap - EXIT INT TERM HUP
     set +e
+    [[ -z ${MAB_EARLY:-} || $BASHPID -ne $$ ]] || kill -TERM -- "-$MAB_EARLY" 2>/dev/null
     while read -r file; do
         service_stop "$(basename "$file" .pid)"
     done < <(ls -t "$MAB_SERVICES"/*.pid 2>/dev/null)

@@ -78,12 +78,16 @@ await request("initialize", {
 send({ method: "initialized", params: {} });
 send({ method: "workspace/didChangeConfiguration", params: { settings } });
 
-const lines = [];
-for (const file of files) {
+// All at once: the server lets each rest for a while before it looks.
+const opened = files.map((file) => {
   const uri = pathToFileURL(file).href;
   const answered = new Promise((resolve) => awaited.set(uri, resolve));
   const text = readFileSync(file, "utf8");
   send({ method: "textDocument/didOpen", params: { textDocument: { uri, languageId: "yaml", version: 1, text } } });
+  return { file, uri, answered };
+});
+const lines = [];
+for (const { file, uri, answered } of opened) {
   await answered;
   for (const { range, message } of found.get(uri)) {
     lines.push(`${file}:${range.start.line + 1}:${range.start.character + 1}: ${message.replaceAll("\n", " ")}\n`);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use miniserde::Serialize;
 
 /// Everything but `machine` is fixed when the program is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn json_keeps_the_order_of_the_fields() {
         assert_eq!(
-            serde_json::to_string(&s390x()).unwrap(),
+            miniserde::json::to_string(&s390x()),
             r#"{"language":"rust","arch":"s390x","os":"linux","endian":"big","pointer_width":64,"target":"s390x-unknown-linux-gnu","machine":"s390x"}"#
         );
     }

@@ -1,6 +1,6 @@
 //! What the compiler decided for this binary.
 
-use serde::Serialize;
+use miniserde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Facts {

@@ -214,6 +214,37 @@ fn several_build_files_are_built_together_and_told_by_image() {
     assert!(err.contains("--metadata-file"), "{err}");
 }
 
+/// What platforms have in common is decided once; each has what is its own all the same.
+#[test]
+fn a_plan_has_what_each_platform_has_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for (name, text) in [("hello", "hi"), ("for/amd64", "a"), ("for/arm64", "ab"), ("for/s390x", "abc")] {
+        write(directory, name, text);
+    }
+    // Entries and bytes above each platform's base.
+    let planned = |text: &str| -> Vec<(u64, u64)> {
+        write(directory, "build.yaml", text);
+        let plan = good(directory, &[], &["build", "--dry-run", "--json"]);
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let above = |platform: &Value| {
+            let layers = platform["layers"].as_array().unwrap();
+            let sum = |key: &str| layers.iter().map(|layer| layer[key].as_u64().unwrap()).sum();
+            (sum("entries"), sum("bytes"))
+        };
+        plan["platforms"].as_array().unwrap().iter().map(above).collect()
+    };
+    let with = |files: &str| FILES.replace("files: [", &format!("files: [{files}, "));
+    assert_eq!(planned(FILES), [(2, 2), (2, 2), (2, 2)]);
+    assert_eq!(planned(&with("{from: 'for/${platform.arch}', to: /srv/own}")), [(3, 3), (3, 4), (3, 5)]);
+    assert_eq!(planned(&with("{from: for/amd64, to: '/${platform.arch}/own'}")), [(4, 3), (4, 3), (4, 3)]);
+    // Of the base `static`, which s390x alone stands on: there /etc needs no other entry than its own.
+    assert_eq!(planned(&with("{from: for/amd64, to: /etc/own}")), [(4, 3), (4, 3), (4, 3)]);
+    let (code, _, err) = run(directory, &[], &["check", "--set", "files=[{from: hello, to: /etc/passwd}]"]);
+    assert_eq!(code, 4, "{err}");
+    assert!(err.contains("the base has it already"), "{err}");
+}
+
 #[test]
 fn what_the_command_line_says_goes_before_the_environment() {
     let directory = tempfile::tempdir().unwrap();

@@ -174,8 +174,8 @@ pub struct PlatformBase {
     pub manifest: ImageManifest,
     /// The config.
     pub config: ImageConfig,
-    /// Its files.
-    pub tree: Tree,
+    /// Its files; platforms with the same layers share them.
+    pub tree: Arc<Tree>,
 }
 
 #[cfg(test)]
@@ -187,7 +187,7 @@ impl PlatformBase {
         config.config = container;
         let blob = Descriptor::of(oci_layout::media_type::OCI_CONFIG, b"{}");
         let manifest = ImageManifest::new(blob.clone(), Vec::new(), BTreeMap::new());
-        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Tree::default() }
+        Self { digest: blob.digest, descriptor: blob, manifest, config, tree: Arc::default() }
     }
 }
 
@@ -317,8 +317,16 @@ async fn config(source: &Source, descriptor: &Descriptor, cache: Option<&Cache>)
     json::parse(&bytes).map_err(|source| BaseError::Config { digest, source })
 }
 
-/// Facts of layers that were read already, by digest and diff ID: platforms can share some.
-type Seen = Mutex<BTreeMap<(Digest, Digest), Arc<LayerFacts>>>;
+/// What was read already: platforms can share layers, and all of them.
+#[derive(Default)]
+struct Seen {
+    facts: Mutex<BTreeMap<LayerKey, Arc<LayerFacts>>>,
+    /// By all layers, lowest first.
+    trees: Mutex<BTreeMap<Vec<LayerKey>, Arc<Tree>>>,
+}
+
+/// Digest and diff ID.
+type LayerKey = (Digest, Digest);
 
 pub(crate) async fn load(
     source: &Arc<Source>,
@@ -336,18 +344,37 @@ async fn load_seen(
 ) -> Result<PlatformBase, BaseError> {
     let digest = descriptor.digest;
     let (manifest, config) = documents(source, descriptor, cache).await?;
-    let reads = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff_id)| async move {
-        let known = seen.lock().unwrap_or_else(PoisonError::into_inner).get(&(layer.digest, *diff_id)).cloned();
-        if let Some(facts) = known {
-            return Ok(facts);
+    let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
+    let key: Vec<LayerKey> = layers.clone().map(|(layer, diff_id)| (layer.digest, *diff_id)).collect();
+    let known = seen.trees.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    let tree = match known {
+        Some(tree) => tree,
+        None => {
+            let reads = layers.map(|(layer, diff_id)| seen_facts(source, layer, *diff_id, cache, seen));
+            let facts = try_join_all(reads).await?;
+            let tree = Arc::new(Tree::of(facts.iter().map(Arc::as_ref)));
+            seen.trees.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&tree));
+            tree
         }
-        let facts = Arc::new(facts(source, layer, *diff_id, cache).await?);
-        seen.lock().unwrap_or_else(PoisonError::into_inner).insert((layer.digest, *diff_id), Arc::clone(&facts));
-        Ok::<_, BaseError>(facts)
-    });
-    let facts = try_join_all(reads).await?;
-    let tree = Tree::of(facts.iter().map(Arc::as_ref));
+    };
     Ok(PlatformBase { digest, descriptor: bare(descriptor), manifest, config, tree })
+}
+
+async fn seen_facts(
+    source: &Arc<Source>,
+    layer: &Descriptor,
+    diff_id: Digest,
+    cache: Option<&Cache>,
+    seen: &Seen,
+) -> Result<Arc<LayerFacts>, BaseError> {
+    let key = (layer.digest, diff_id);
+    let known = seen.facts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    if let Some(facts) = known {
+        return Ok(facts);
+    }
+    let facts = Arc::new(facts(source, layer, diff_id, cache).await?);
+    seen.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&facts));
+    Ok(facts)
 }
 
 /// Manifest and config of one platform; they fit each other.

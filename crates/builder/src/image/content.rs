@@ -58,6 +58,7 @@ impl Draft {
 }
 
 /// A layer that is to be.
+#[derive(Clone)]
 pub(crate) struct Group {
     /// What is in it, sorted.
     pub entries: Vec<Entry>,
@@ -78,38 +79,74 @@ pub(crate) fn draft(
     programs: &[Option<PathBuf>],
     hide: bool,
 ) -> Result<Draft, ContentError> {
-    let mut accounts = accounts(&base);
-    let problems = accounts.add(&spec.users, values);
-    let growing = Growing::new(base, hide);
-    let mut drafting = Drafting { spec, sources, values, accounts: &accounts, growing, problems };
-    drafting.directories();
-    drafting.homes();
-    drafting.links();
-    drafting.account_files();
-    drafting.copied();
-    let said = [
-        ("directories", spec.directories.is_empty()),
-        ("links", spec.links.is_empty()),
-        ("users", spec.users.is_empty()),
-        ("files", spec.files.is_empty()),
-    ];
-    let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
-    let created_by = format!("mab: {}", said.join(", "));
-    let mut groups = vec![Group { entries: drafting.growing.take(), created_by, awaits: false }];
-    let mut places = Vec::new();
-    for (number, binary) in spec.binaries.iter().enumerate() {
-        let program = programs.get(number).and_then(Option::as_deref);
-        if let Some((path, place)) = drafting.program(&binary.value, program)? {
-            let created_by = format!("mab: {path}");
-            places.push(place);
-            groups.push(Group { entries: drafting.growing.take(), created_by, awaits: program.is_none() });
+    Ground::lay(spec, sources, values, base, hide).draft(spec, values, programs)
+}
+
+/// What programs are put on: all else that a build file puts into an image. Platforms that share
+/// settings and base share it too, unless [`BuildSpec::content_varies`].
+#[derive(Clone)]
+pub(crate) struct Ground {
+    growing: Growing,
+    accounts: Accounts,
+    layer: Group,
+    problems: Vec<Diagnostic>,
+}
+
+impl Ground {
+    /// See [`draft`].
+    pub(crate) fn lay(spec: &BuildSpec, sources: &Context, values: &Variables<'_>, base: Tree, hide: bool) -> Self {
+        let mut accounts = accounts(&base);
+        let problems = accounts.add(&spec.users, values);
+        let growing = Growing::new(base, hide);
+        let mut drafting = Drafting { spec, values, accounts: &accounts, growing, problems };
+        drafting.directories();
+        drafting.homes();
+        drafting.links();
+        drafting.account_files();
+        drafting.copied(sources);
+        let said = [
+            ("directories", spec.directories.is_empty()),
+            ("links", spec.links.is_empty()),
+            ("users", spec.users.is_empty()),
+            ("files", spec.files.is_empty()),
+        ];
+        let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
+        let created_by = format!("mab: {}", said.join(", "));
+        let layer = Group { entries: drafting.growing.take(), created_by, awaits: false };
+        let Drafting { growing, problems, .. } = drafting;
+        Self { growing, accounts, layer, problems }
+    }
+
+    /// Puts the programs on it.
+    pub(crate) fn draft(
+        self,
+        spec: &BuildSpec,
+        values: &Variables<'_>,
+        programs: &[Option<PathBuf>],
+    ) -> Result<Draft, ContentError> {
+        let Self { growing, accounts, layer, problems } = self;
+        let mut drafting = Drafting { spec, values, accounts: &accounts, growing, problems };
+        let mut groups = vec![layer];
+        let mut places = Vec::new();
+        for (number, binary) in spec.binaries.iter().enumerate() {
+            let program = programs.get(number).and_then(Option::as_deref);
+            if let Some((path, place)) = drafting.program(&binary.value, program)? {
+                let created_by = format!("mab: {path}");
+                places.push(place);
+                groups.push(Group { entries: drafting.growing.take(), created_by, awaits: program.is_none() });
+            }
         }
+        let Drafting { growing, problems, .. } = drafting;
+        if !problems.is_empty() {
+            return Err(ContentError::Spec(problems));
+        }
+        Ok(Draft {
+            groups: grouped(groups, spec.layers.grouping),
+            tree: growing.into_tree(),
+            accounts,
+            programs: places,
+        })
     }
-    let Drafting { growing, problems, .. } = drafting;
-    if !problems.is_empty() {
-        return Err(ContentError::Spec(problems));
-    }
-    Ok(Draft { groups: grouped(groups, spec.layers.grouping), tree: growing.into_tree(), accounts, programs: places })
 }
 
 /// Makes the layers of a draft whose programs are all there.
@@ -162,7 +199,6 @@ fn grouped(groups: Vec<Group>, grouping: Grouping) -> Vec<Group> {
 /// A draft while it is made.
 struct Drafting<'a> {
     spec: &'a BuildSpec,
-    sources: &'a Context,
     values: &'a Variables<'a>,
     accounts: &'a Accounts,
     growing: Growing,
@@ -257,12 +293,12 @@ impl Drafting<'_> {
         }
     }
 
-    fn copied(&mut self) {
+    fn copied(&mut self, sources: &Context) {
         for file in &self.spec.files {
             let file = &file.value;
             let owner = self.keep(self.accounts.resolve(&file.owner));
             let to = self.keep(render_destination(&file.to, self.values));
-            let found = self.keep(self.sources.find(file, self.values));
+            let found = self.keep(sources.find(file, self.values));
             let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
             for found in found.iter() {
                 let path = self.keep(destination(file, &to, found));

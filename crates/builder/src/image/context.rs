@@ -3,8 +3,9 @@
 //! Nothing is followed out of it, whatever links say (row I04).
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use oci_layout::layer::{Content, EntryKind};
@@ -39,7 +40,7 @@ pub(crate) struct Context {
 #[derive(Default)]
 struct Seen {
     /// Directories by the names they were asked for, and what they really are.
-    directories: HashMap<PathBuf, PathBuf>,
+    directories: HashMap<PathBuf, Arc<Path>>,
     /// Sources by the texts they were asked for.
     sources: HashMap<String, Result<PathBuf, Problem>>,
     /// What is below sources, by their texts, for each list of what is excluded.
@@ -73,7 +74,7 @@ impl Context {
     /// The path of a source, which must be there and inside the context.
     pub(crate) fn open(&self, template: &Placed<Template>, values: &Variables<'_>) -> Result<PathBuf, Box<Diagnostic>> {
         let text = render_source(template, values)?;
-        self.inside(&text, &mut self.seen()).map_err(|problem| problem.at(template.place))
+        self.inside(&text).map_err(|problem| problem.at(template.place))
     }
 
     /// Finds what `spec` copies, sorted by path.
@@ -109,78 +110,87 @@ impl Context {
 
     fn tree(&self, source: &str, spec: &FileSpec, place: Option<Place>) -> Result<Tree, Box<Diagnostic>> {
         let excluded = spec.exclude.iter().map(|pattern| pattern.value.as_str());
-        let known = |seen: &Seen| {
-            let trees = seen.trees.get(source)?;
-            trees.iter().find(|(list, _)| excluded.clone().eq(list)).map(|(_, found)| Arc::clone(found))
-        };
-        if let Some(known) = known(&self.seen.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(known);
+        if let Some(trees) = self.read().trees.get(source)
+            && let Some((_, known)) = trees.iter().find(|(list, _)| excluded.clone().eq(list))
+        {
+            return Ok(Arc::clone(known));
         }
-        // Who wants the same at the same time waits here for the first to see it.
-        let mut seen = self.seen();
-        if let Some(known) = known(&seen) {
-            return Ok(known);
-        }
-        let path = self.inside(source, &mut seen).map_err(|problem| problem.at(place))?;
+        let Looked { path, metadata } = self.look(source).map_err(|problem| problem.at(place))?;
         let mut found = Vec::new();
-        walk(&path, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
+        walk(&path, metadata, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
         let found = Arc::new(found);
         let excluded = excluded.map(str::to_owned).collect();
-        seen.trees.entry(source.to_owned()).or_default().push((excluded, Arc::clone(&found)));
+        self.write().trees.entry(source.to_owned()).or_default().push((excluded, Arc::clone(&found)));
         Ok(found)
     }
 
-    fn seen(&self) -> RwLockWriteGuard<'_, Seen> {
+    // Both are held for no longer than it takes to look something up: what is asked of the file
+    // system is asked by many at a time.
+    fn read(&self) -> RwLockReadGuard<'_, Seen> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Seen> {
         self.seen.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inside(&self, source: &str, seen: &mut Seen) -> Result<PathBuf, Problem> {
-        if let Some(known) = seen.sources.get(source) {
+    fn inside(&self, source: &str) -> Result<PathBuf, Problem> {
+        if let Some(known) = self.read().sources.get(source) {
             return known.clone();
         }
-        let looked = self.look(source, seen);
-        seen.sources.insert(source.to_owned(), looked.clone());
+        let looked = self.look(source).map(|looked| looked.path);
+        self.write().sources.insert(source.to_owned(), looked.clone());
         looked
     }
 
-    fn look(&self, source: &str, seen: &mut Seen) -> Result<PathBuf, Problem> {
+    fn look(&self, source: &str) -> Result<Looked, Problem> {
         let path = self.directory.join(source);
         let missing = |error: std::io::Error| Problem {
             code: "source",
             message: format!("cannot read {}: {error}", path.display()),
         };
-        let real = real(&path, seen).map_err(missing)?;
-        let top = directory(&self.directory, seen).map_err(missing)?;
-        if real.starts_with(&top) {
+        let real = self.real(&path).map_err(missing)?;
+        let top = self.real_directory(&self.directory).map_err(missing)?;
+        if real.path.starts_with(&*top) {
             return Ok(real);
         }
-        let message = format!("{} leads out of the build file's directory, to {}", path.display(), real.display());
+        let message = format!("{} leads out of the build file's directory, to {}", path.display(), real.path.display());
         Err(Problem { code: "source-outside", message })
     }
-}
 
-/// What `path` really is, as `canonicalize` has it; its directory is resolved once for all in it.
-fn real(path: &Path, seen: &mut Seen) -> std::io::Result<PathBuf> {
-    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
-        let plain = directory(parent, seen)?.join(name);
-        if !std::fs::symlink_metadata(&plain)?.is_symlink() {
-            return Ok(plain);
+    /// What `path` really is, as `canonicalize` has it; its directory is resolved once for all in it.
+    fn real(&self, path: &Path) -> std::io::Result<Looked> {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let plain = self.real_directory(parent)?.join(name);
+            let metadata = std::fs::symlink_metadata(&plain)?;
+            if !metadata.is_symlink() {
+                return Ok(Looked { path: plain, metadata });
+            }
         }
+        let path = std::fs::canonicalize(path)?;
+        let metadata = std::fs::symlink_metadata(&path)?;
+        Ok(Looked { path, metadata })
     }
-    std::fs::canonicalize(path)
+
+    fn real_directory(&self, path: &Path) -> std::io::Result<Arc<Path>> {
+        if let Some(known) = self.read().directories.get(path) {
+            return Ok(Arc::clone(known));
+        }
+        let real: Arc<Path> = std::fs::canonicalize(path)?.into();
+        self.write().directories.insert(path.to_owned(), Arc::clone(&real));
+        Ok(real)
+    }
 }
 
-fn directory(path: &Path, seen: &mut Seen) -> std::io::Result<PathBuf> {
-    if let Some(known) = seen.directories.get(path) {
-        return Ok(known.clone());
-    }
-    let real = std::fs::canonicalize(path)?;
-    seen.directories.insert(path.to_owned(), real.clone());
-    Ok(real)
+/// A source: what it really is.
+struct Looked {
+    path: PathBuf,
+    metadata: Metadata,
 }
 
 fn walk(
     path: &Path,
+    metadata: Metadata,
     below: String,
     excluded: &GlobSet,
     place: Option<Place>,
@@ -188,7 +198,6 @@ fn walk(
 ) -> Result<(), Box<Diagnostic>> {
     let fail = |message: String| Box::new(Diagnostic::error("source", message, place));
     let unreadable = |error: std::io::Error| fail(format!("cannot read {}: {error}", path.display()));
-    let metadata = std::fs::symlink_metadata(path).map_err(unreadable)?;
     let kind = metadata.file_type();
     let name = path.file_name().filter(|_| below.is_empty());
     let name = name.and_then(|name| name.to_str()).map(str::to_owned);
@@ -206,7 +215,9 @@ fn walk(
                 return Err(fail(format!("the name of {} is not UTF-8", child.display())));
             };
             let below = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            walk(&child, below, excluded, place, found)?;
+            let metadata = std::fs::symlink_metadata(&child)
+                .map_err(|error| fail(format!("cannot read {}: {error}", child.display())))?;
+            walk(&child, metadata, below, excluded, place, found)?;
         }
         return Ok(());
     }

@@ -34,6 +34,7 @@ pub(super) struct Item {
 }
 
 /// The tree of base and finished layers, and the entries of the layer that is being made.
+#[derive(Clone)]
 pub(super) struct Growing {
     tree: Tree,
     /// In the order they were put; of several for one path the last one counts.

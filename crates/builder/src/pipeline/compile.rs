@@ -138,7 +138,7 @@ async fn assemble(
             },
             ContentError::Layer(source) => BuildError::Layer { platform, source },
         };
-        let tree = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
+        let tree = assembly.bases.tree(&assembly.spec, platform).map(|tree| Tree::clone(tree)).unwrap_or_default();
         let allow = gate::allowed(&shared, spec);
         let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
         // Looked at anew, where compilers may have written some of them.

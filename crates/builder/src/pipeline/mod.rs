@@ -397,7 +397,7 @@ impl Bases {
         self.known.get(&spec.of(platform).base.of(platform).value)
     }
 
-    fn tree(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Tree> {
+    fn tree(&self, spec: &BuildSpec, platform: TargetPlatform) -> Option<&Arc<Tree>> {
         Some(&self.of(spec, platform)?.platforms.get(&platform)?.tree)
     }
 

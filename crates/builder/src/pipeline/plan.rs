@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::assembly::Assembly;
 use super::programs::{Awaited, survey, wanted};
 use super::*;
-use crate::image::{ContentError, check_entrypoint, container, draft};
+use crate::image::{ContentError, Ground, check_entrypoint, container};
 use crate::plan::{CompilePlan, Known, LayerOutline, Outline};
 
 /// What would be done, by image.
@@ -53,12 +53,16 @@ pub(super) async fn drafts(
     assemblies: &[Arc<Assembly>],
     awaited: &Awaited,
 ) -> Result<BTreeMap<(usize, TargetPlatform), Outline>, BuildError> {
+    let mut grounds = Grounds::default();
     let wanted: Vec<Drawing> = awaited
         .iter()
         .filter_map(|(&(image, platform), programs)| {
-            let assembly = Arc::clone(assemblies.get(image)?);
+            let assembly = assemblies.get(image)?;
             let allow = gate::allowed(shared, assembly.spec.of(platform));
-            Some(Drawing { image, platform, assembly, programs: programs.clone(), allow })
+            let base = assembly.bases.tree(&assembly.spec, platform).cloned().unwrap_or_default();
+            let ground = grounds.of(image, assembly.spec.of(platform), &base);
+            let (assembly, programs) = (Arc::clone(assembly), programs.clone());
+            Some(Drawing { image, platform, assembly, base, ground, programs, allow })
         })
         .collect();
     // As many at a time as there are cores: they do nothing but compute.
@@ -94,6 +98,9 @@ struct Drawing {
     image: usize,
     platform: TargetPlatform,
     assembly: Arc<Assembly>,
+    base: Arc<Tree>,
+    /// Laid by whichever platform comes first.
+    ground: Arc<OnceLock<Ground>>,
     programs: Vec<Option<PathBuf>>,
     allow: BTreeSet<CheckId>,
 }
@@ -103,14 +110,42 @@ impl Drawing {
         let Self { assembly, platform, allow, .. } = self;
         let spec = assembly.spec.of(*platform);
         let values = Variables { platform: Some(*platform), facts: &assembly.facts };
-        let tree = assembly.bases.tree(&assembly.spec, *platform).cloned().unwrap_or_default();
         let hide = allow.contains(&CheckId::HiddenFile);
-        let draft = draft(spec, &assembly.context, &values, tree, &self.programs, hide)?;
+        let lay = || Ground::lay(spec, &assembly.context, &values, Tree::clone(&self.base), hide);
+        let draft = self.ground.get_or_init(lay).clone().draft(spec, &values, &self.programs)?;
         let around = assembly.around(*platform);
         let config = container(spec, &values, &around, &draft.accounts, allow.contains(&CheckId::User))?;
         if !allow.contains(&CheckId::Entrypoint) {
             check_entrypoint(spec, &config, &draft.tree, *platform)?;
         }
         Ok(Outline { layers: draft.groups.iter().map(LayerOutline::of).collect(), config })
+    }
+}
+
+/// What programs are put on, for each of the platforms that can share it: those with the same
+/// settings (what is allowed is one of them) on the same files.
+#[derive(Default)]
+struct Grounds<'a>(Vec<Shareable<'a>>);
+
+struct Shareable<'a> {
+    image: usize,
+    spec: &'a BuildSpec,
+    base: Arc<Tree>,
+    ground: Arc<OnceLock<Ground>>,
+}
+
+impl<'a> Grounds<'a> {
+    fn of(&mut self, image: usize, spec: &'a BuildSpec, base: &Arc<Tree>) -> Arc<OnceLock<Ground>> {
+        let fits = |other: &&Shareable<'_>| {
+            other.image == image
+                && std::ptr::eq(other.spec, spec)
+                && (Arc::ptr_eq(&other.base, base) || other.base == *base)
+        };
+        if let Some(same) = self.0.iter().find(fits).filter(|_| !spec.content_varies()) {
+            return Arc::clone(&same.ground);
+        }
+        let ground = Arc::default();
+        self.0.push(Shareable { image, spec, base: Arc::clone(base), ground: Arc::clone(&ground) });
+        ground
     }
 }

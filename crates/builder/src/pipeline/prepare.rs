@@ -47,10 +47,10 @@ async fn one(shared: &Arc<Shared>, spec: &Arc<BuildSpec>, offline: Offline) -> R
     let inferred = crate::spec::infer::annotations(spec, &facts);
     let facts = Arc::new(facts);
     let context = {
-        let (spec, facts, env) = (Arc::clone(spec), Arc::clone(&facts), shared.env.clone());
+        let (spec, facts, env, jobs) = (Arc::clone(spec), Arc::clone(&facts), shared.env.clone(), shared.jobs);
         blocking(move || {
             let context = Context::of(&spec)?;
-            sources::check(&spec, &context, &facts, &env)?;
+            sources::check(&spec, &context, &facts, &env, jobs)?;
             Ok(context)
         })
         .await?

@@ -1,11 +1,21 @@
 //! Files and directories that the build file names, looked at before anything is fetched or
 //! compiled: all that are not there are told at once, each with its place.
 
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
+
 use super::*;
 use crate::image::Context;
+use crate::spec::model::FileSpec;
 
 /// Whether the sources of all platforms are there.
-pub(super) fn check(spec: &BuildSpec, context: &Context, facts: &Facts, env: &Environment) -> Result<(), BuildError> {
+pub(super) fn check(
+    spec: &BuildSpec,
+    context: &Context,
+    facts: &Facts,
+    env: &Environment,
+    jobs: NonZeroUsize,
+) -> Result<(), BuildError> {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut looked: Vec<&BuildSpec> = Vec::new();
     for platform in spec.platforms.iter().map(|platform| platform.value) {
@@ -14,19 +24,38 @@ pub(super) fn check(spec: &BuildSpec, context: &Context, facts: &Facts, env: &En
         // What does not name the platform is the same for all that share their settings.
         let again = looked.iter().any(|other| std::ptr::eq(*other, own));
         looked.push(own);
+        let files: Vec<&FileSpec> =
+            own.files.iter().map(|file| &file.value).filter(|file| !again || file.from.varies()).collect();
         let binaries = own.binaries.iter().map(|binary| program(&binary.value.source, context, &values, env));
-        let files = own.files.iter().filter(|file| !again || file.value.from.varies()).map(|file| {
-            let found = context.find(&file.value, &values);
-            found.map(drop)
-        });
-        for problem in binaries.chain(files).filter_map(Result::err) {
+        let binaries = binaries.filter_map(Result::err).map(|problem| *problem);
+        for problem in binaries.chain(missing(&files, context, &values, jobs)) {
             // Most are the same for every platform.
             if !problems.iter().any(|told| told.place() == problem.place() && told.message == problem.message) {
-                problems.push(*problem);
+                problems.push(problem);
             }
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(at_fault(spec, problems)) }
+}
+
+/// What is wrong with `files`, in their order. Asking the file system takes the time: it is asked
+/// for many at once.
+fn missing(files: &[&FileSpec], context: &Context, values: &Variables<'_>, jobs: NonZeroUsize) -> Vec<Diagnostic> {
+    /// As many are looked at in the time that it takes to start a thread.
+    const FEW: usize = 64;
+    let look = |files: &[&FileSpec]| -> Vec<Diagnostic> {
+        files.iter().filter_map(|file| context.find(file, values).err()).map(|problem| *problem).collect()
+    };
+    let share = files.len().div_ceil(jobs.get()).max(FEW);
+    if files.len() <= share {
+        return look(files);
+    }
+    std::thread::scope(|scope| {
+        let looks: Vec<_> = files.chunks(share).map(|share| scope.spawn(|| look(share))).collect();
+        // A panic goes on here.
+        let join = |look: ScopedJoinHandle<'_, _>| look.join().unwrap_or_else(|panic| resume_unwind(panic));
+        looks.into_iter().flat_map(join).collect()
+    })
 }
 
 fn program(

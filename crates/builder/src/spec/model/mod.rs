@@ -87,6 +87,15 @@ impl BuildSpec {
     pub fn of(&self, platform: TargetPlatform) -> &Self {
         self.per_platform.get(&platform).unwrap_or(self)
     }
+
+    /// Whether directories, links, users or files may be others for each platform that this spec is of.
+    pub fn content_varies(&self) -> bool {
+        let varies = |template: &Placed<Template>| template.value.constant().is_none();
+        self.directories.iter().any(|directory| varies(&directory.value.path))
+            || self.links.iter().any(|link| varies(&link.value.path) || varies(&link.value.to))
+            || self.users.iter().any(|user| user.value.home.as_ref().is_some_and(varies))
+            || self.files.iter().any(|file| file.value.from.varies() || varies(&file.value.to))
+    }
 }
 
 /// The base of each platform.

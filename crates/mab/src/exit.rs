@@ -20,6 +20,8 @@ pub(crate) const AUTHENTICATION: u8 = 6;
 pub(crate) const LOCKED: u8 = 7;
 /// The output or the disk.
 pub(crate) const OUTPUT: u8 = 8;
+/// A panic: mab itself is wrong.
+pub(crate) const DEFECT: u8 = 101;
 /// Interrupted by SIGINT.
 pub(crate) const SIGINT: u8 = 130;
 /// Ended by SIGTERM.
@@ -40,7 +42,7 @@ pub(crate) const TABLE: &[(&[u8], &str)] = &[
     (&[AUTHENTICATION], "credentials"),
     (&[LOCKED], "the lock: it is missing, does not cover a build file, or a base has moved"),
     (&[OUTPUT], "the output or the disk"),
-    (&[101], "a defect of mab's own (a panic); please report it"),
+    (&[DEFECT], "a defect of mab's own (a panic); please report it"),
     (&[SIGINT, SIGTERM], "interrupted by SIGINT, ended by SIGTERM"),
 ];
 

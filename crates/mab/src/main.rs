@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod defect;
 mod diagnostics;
 mod environment;
 mod errors;
@@ -26,6 +27,7 @@ use builder::toolchain::rustc_wrapper;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    defect::end_at_once();
     // cargo starts mab as its rustc wrapper: nothing else may happen before.
     if let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) {
         let arguments = std::env::args_os().skip(1).collect();

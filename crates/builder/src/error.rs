@@ -212,7 +212,7 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
         BaseError::NoPlatform { .. } => ErrorClass::Usage,
         BaseError::Bundle(error) => error.class(),
         BaseError::Layout(oci_layout::LayoutError::NotLayout { .. }) => ErrorClass::Usage,
-        BaseError::Store(_) => ErrorClass::Output,
+        BaseError::Store(_) | BaseError::Cache(_) => ErrorClass::Output,
         _ => ErrorClass::Check,
     }
 }

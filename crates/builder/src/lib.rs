@@ -22,6 +22,7 @@ mod pipeline;
 pub mod plan;
 pub mod process;
 pub mod result;
+pub mod sandbox;
 pub mod spec;
 pub mod target;
 mod toml_text;

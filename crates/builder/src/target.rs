@@ -236,6 +236,11 @@ pub static TARGETS: &[Target] = &[
 pub struct TargetPlatform(&'static Target);
 
 impl TargetPlatform {
+    /// linux/amd64, of whatever level.
+    pub const AMD64: Self = Self(&TARGETS[1]);
+    /// linux/arm64.
+    pub const ARM64: Self = Self(&TARGETS[8]);
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         TARGETS.iter().map(Self)
@@ -361,6 +366,10 @@ mod tests {
     #[test]
     fn rows_are_canonical_unique_and_in_index_order() {
         let platforms: Vec<Platform> = TargetPlatform::all().map(TargetPlatform::platform).collect();
+        assert_eq!(
+            [TargetPlatform::AMD64, TargetPlatform::ARM64].map(|it| it.to_string()),
+            ["linux/amd64", "linux/arm64"]
+        );
         for (row, platform) in TARGETS.iter().zip(&platforms) {
             assert_eq!(row.platform.parse::<Platform>().unwrap().to_string(), row.platform);
             assert_eq!(platform.to_string(), row.platform);

@@ -22,6 +22,14 @@ pub(crate) const LOCKED: u8 = 7;
 pub(crate) const OUTPUT: u8 = 8;
 /// A panic: mab itself is wrong.
 pub(crate) const DEFECT: u8 = 101;
+/// `mab run`: the program's time was up.
+pub(crate) const TIMED_OUT: u8 = 124;
+/// `mab run`: the program was not started, for a reason of mab's or of this system.
+pub(crate) const NOT_RUN: u8 = 125;
+/// `mab run`: the program cannot be executed.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// `mab run`: the image has no such program.
+pub(crate) const NOT_FOUND: u8 = 127;
 /// Interrupted by SIGINT.
 pub(crate) const SIGINT: u8 = 130;
 /// Ended by SIGTERM.
@@ -42,7 +50,11 @@ pub(crate) const TABLE: &[(&[u8], &str)] = &[
     (&[AUTHENTICATION], "credentials"),
     (&[LOCKED], "the lock: it is missing, does not cover a build file, or a base has moved"),
     (&[OUTPUT], "the output or the disk"),
-    (&[DEFECT], "a defect of mab's own (a panic); please report it"),
+    (
+        &[TIMED_OUT, NOT_RUN, NOT_EXECUTABLE, NOT_FOUND],
+        "`mab run` alone: the program's time was up; it was not started; it cannot be executed; the image does not have it. Every other code of `mab run` is the program's own, 128 and more where a signal has ended it",
+    ),
+    (&[DEFECT], "a defect of mab\'s own (a panic); please report it"),
     (&[SIGINT, SIGTERM], "interrupted by SIGINT, ended by SIGTERM"),
 ];
 

@@ -27,6 +27,10 @@ use builder::toolchain::rustc_wrapper;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // A sandbox starts mab as one of its stages: nothing may be open yet.
+    if let Some(code) = builder::sandbox::stage::enter(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     defect::end_at_once();
     // cargo starts mab as its rustc wrapper: nothing else may happen before.
     if let Some(settings) = std::env::var_os(rustc_wrapper::VARIABLE) {
@@ -39,7 +43,11 @@ fn main() -> ExitCode {
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let code = if error.use_stderr() { exit::USAGE } else { exit::SUCCESS };
+            let code = match error.use_stderr() {
+                true if cli::is_run(std::env::args_os()) => exit::NOT_RUN,
+                true => exit::USAGE,
+                false => exit::SUCCESS,
+            };
             let _ = error.print();
             return ExitCode::from(code);
         }

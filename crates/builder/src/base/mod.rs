@@ -95,6 +95,17 @@ pub enum BaseError {
         /// Why.
         source: oci_layout::layer::ReadError,
     },
+    /// A layer that cannot be unpacked.
+    #[error("layer {digest} cannot be unpacked")]
+    Unpack {
+        /// The layer.
+        digest: Digest,
+        /// Why.
+        source: oci_layout::layer::UnpackError,
+    },
+    /// The cache, where what is to be done needs one.
+    #[error(transparent)]
+    Cache(#[from] oci_layout::cache::CacheError),
     /// A layer whose content is not what the config says.
     #[error("layer {digest} has diff ID {found}, but the config says {expected}")]
     DiffId {

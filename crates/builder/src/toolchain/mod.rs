@@ -34,6 +34,7 @@ pub use overview::{Ability, Overview, PlatformOverview, overview};
 pub use request::{CompileRequest, GoProgram, Linkage, Program, RustProgram};
 pub use rust::wrapper as rustc_wrapper;
 pub use survey::survey;
+pub(crate) use system::System;
 pub use unit::{CompileUnit, GoUnit, RustTarget, RustUnit};
 
 use crate::bundle::Vendored;

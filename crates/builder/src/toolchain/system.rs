@@ -21,7 +21,7 @@ pub(super) enum Manager {
 
 /// A system as far as advice depends on it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct System {
+pub(crate) struct System {
     pub(super) manager: Option<Manager>,
     pub(super) is_root: bool,
     pub(super) has_rustup: bool,
@@ -39,7 +39,7 @@ impl System {
     }
 
     /// Looks at this one.
-    pub(super) fn detect(env: &Environment, children: &Children) -> Self {
+    pub(crate) fn detect(env: &Environment, children: &Children) -> Self {
         let managers = [
             ("apt-get", Manager::Apt),
             ("dnf", Manager::Dnf),
@@ -95,6 +95,17 @@ impl System {
         };
         let sudo = if self.is_root || self.manager == Some(Manager::Brew) { "" } else { "sudo " };
         Some(Mend::Packages { install: format!("{sudo}{install}"), packages: packages.to_vec() })
+    }
+
+    /// The package with QEMU's static user emulation of an architecture, as QEMU calls it.
+    pub(crate) fn qemu(&self, architecture: &str) -> Option<Mend> {
+        let package = match self.manager? {
+            Manager::Apt | Manager::Dnf | Manager::Pacman => "qemu-user-static".to_owned(),
+            Manager::Apk => format!("qemu-{architecture}"),
+            Manager::Zypper => "qemu-linux-user".to_owned(),
+            Manager::Brew => return None,
+        };
+        self.install(&[package])
     }
 
     pub(super) fn go_package(&self) -> &'static str {

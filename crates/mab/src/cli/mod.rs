@@ -11,6 +11,7 @@ mod login;
 mod output;
 mod platforms;
 mod registries;
+mod run;
 mod transfer;
 mod vendor;
 mod verify;
@@ -28,6 +29,7 @@ pub(crate) use login::{Login, Logout};
 pub(crate) use output::Destination;
 pub(crate) use platforms::Platforms;
 pub(crate) use registries::Registries;
+pub(crate) use run::{Run, is_run};
 pub(crate) use transfer::{Copy, Push, Talk};
 pub(crate) use vendor::Vendor;
 pub(crate) use verify::{Subject, Verify};
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     /// Build the images of build files, and push them or write them to an OCI layout
     #[command(after_help = build::EXAMPLES)]
     Build(Box<Build>),
-    /// Check build files, short of compiling; or that an image can start
+    /// Check build files, short of compiling; that an image can start; or what `mab run` can do here
     #[command(after_help = check::EXAMPLES)]
     Check(Box<Check>),
     /// Copy an image between registries, OCI layouts and archives, byte for byte
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// Join images into an index, and change what it lists
     #[command(after_help = index::EXAMPLES)]
     Index(Index),
+    /// Run a program of an image, apart from everything else on this system
+    #[command(after_help = run::EXAMPLES)]
+    Run(Box<Run>),
     /// Say once which content the bases have, in mab.lock; move it, or see whether it has moved
     #[command(after_help = lock::EXAMPLES)]
     Lock(Lock),

@@ -10,6 +10,7 @@ mod inspect_bundle;
 mod lock;
 mod login;
 mod platforms;
+mod run;
 mod session;
 mod transfer;
 mod vendor;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Lock(lock) => lock::run(&lock),
         Command::Platforms(platforms) => platforms::run(&platforms),
+        Command::Run(run) => run::run(*run),
         Command::Vendor(vendor) => vendor::run(&vendor),
         Command::Verify(verify) => verify::run(&verify),
         Command::Cache(cache) => cache::run(&cache),

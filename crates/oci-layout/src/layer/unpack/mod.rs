@@ -9,6 +9,7 @@
 //! bits are dropped, devices left out, and directories stay open to their owner, so that a cache of
 //! them can be removed again.
 
+mod merge;
 mod place;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::io::{BufReader, Read};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+pub use self::merge::merge;
 use self::place::Place;
 use super::facts::Hashed;
 use super::read::{Limits, ReadError, TarEntry, TarKind, TarReader, decompress};

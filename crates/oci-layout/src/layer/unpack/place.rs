@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::layer::read::TarEntry;
 
 /// The mark of a directory below which nothing of the lower layers is seen.
-const OPAQUE: &str = "user.overlay.opaque";
+pub(super) const OPAQUE: &str = "user.overlay.opaque";
 /// What overlay file systems keep their own notes under: a layer must not write them.
 const OVERLAY_NOTES: &str = "user.overlay.";
 
@@ -235,7 +235,7 @@ impl<'r> Place<'r> {
 }
 
 /// Removes what is at `name`, a directory with all that is in it. No link is followed.
-fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR | Errno::PERM) => {}
         removed => return Ok(removed?),

@@ -1,0 +1,240 @@
+//! The second stage, process 1 of the sandbox: puts the files together, starts the program, reaps
+//! what is orphaned, and takes everything with it when it ends.
+//!
+//! The program cannot signal it (the kernel drops signals to process 1 that it has no handlers for)
+//! and cannot look into it (it is in another user namespace).
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, chdir, fchdir, getpid, kill_process, pivot_root, set_dumpable_behavior,
+    set_parent_process_death_signal, umask, wait,
+};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+
+use super::report::{Ability, Ending, Failure, Report, setup};
+use super::stage::{Handed, Stage, command, line};
+use super::{Container, Network, confine, devices, emulator, files, program, sys};
+use crate::spec::accounts::Numbers;
+
+/// What the sandbox is called to those in it.
+const HOST_NAME: &[u8] = b"mab";
+
+pub(super) fn run(handed: Handed) -> u8 {
+    match handed.orders.container.clone() {
+        Some(container) => match start(&handed, &container) {
+            Ok(running) => supervise(handed, running),
+            Err(failure) => {
+                handed.say(&Report::Failed(failure));
+                1
+            }
+        },
+        None => {
+            let report = match begin() {
+                Ok(()) => Report::Probed(probe(&handed)),
+                Err(failure) => Report::Failed(failure),
+            };
+            handed.say(&report);
+            0
+        }
+    }
+}
+
+/// A program that runs.
+struct Running {
+    program: Pid,
+    /// The sandbox's binfmt_misc, which is there for as long as this is open.
+    _binfmt: Option<OwnedFd>,
+}
+
+fn begin() -> Result<(), Failure> {
+    if getpid() != Pid::INIT {
+        return Err(setup("be the first process")(io::Error::from(io::ErrorKind::Unsupported)));
+    }
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(setup("follow the first stage"))?;
+    // Not the user's: what a program finds is the same for all.
+    umask(Mode::from_raw_mode(0o022));
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(setup("part the mounts"))
+}
+
+fn start(handed: &Handed, container: &Container) -> Result<Running, Failure> {
+    begin()?;
+    let orders = &handed.orders;
+    let binfmt = match &orders.emulator {
+        Some(emulator) => emulator::register(emulator)?,
+        None => None,
+    };
+    files::scratch(&orders.mount_point)?;
+    let files = files::assemble(&orders.layers, orders.overlay)?;
+    devices::proc(files::ROOT)?;
+    devices::dev(files::ROOT)?;
+    let terminals = devices::terminals(files::ROOT);
+    match orders.network {
+        Network::Host => files::network_files(files::ROOT)?,
+        Network::None => own_network()?,
+    }
+    devices::close_proc(files::ROOT)?;
+    rustix::system::sethostname(HOST_NAME).map_err(setup("give the sandbox a name"))?;
+    enter(files::ROOT)?;
+    let terminal = match orders.terminal {
+        true => {
+            terminals?;
+            Some(terminal().map_err(setup("make a terminal"))?)
+        }
+        false => None,
+    };
+    rustix::thread::set_no_new_privs(true).map_err(setup("give up new privileges"))?;
+    let prepared = program::prepare(container)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(setup("close the first process to others"))?;
+    let (master, slave) = terminal.unzip();
+    let program = program::spawn(prepared, slave)?;
+    started(handed, &Report::Started { files }, master).map_err(setup("report that the program runs"))?;
+    Ok(Running { program, _binfmt: binfmt })
+}
+
+/// Loopback alone, where every user may take any port: there is nobody to take one from.
+fn own_network() -> Result<(), Failure> {
+    let any = socket(AddressFamily::INET, SocketType::DGRAM, None).map_err(setup("open a socket"))?;
+    sys::loopback_up(&any).map_err(setup("turn the loopback interface on"))?;
+    // Older kernels have no such setting.
+    let _ = std::fs::write(format!("{}/proc/sys/net/ipv4/ip_unprivileged_port_start", files::ROOT), "0");
+    Ok(())
+}
+
+/// Makes the directory the root of everything, and leaves what was there before.
+fn enter(root: &str) -> Result<(), Failure> {
+    let what = "enter the image's file system";
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(root, flags, Mode::empty()).map_err(setup(what))?;
+    fchdir(&root).map_err(setup(what))?;
+    pivot_root(".", ".").map_err(setup(what))?;
+    // The old root lies over the new one now.
+    unmount(".", UnmountFlags::DETACH).map_err(setup("leave the host's file system"))?;
+    chdir("/").map_err(setup(what))
+}
+
+/// Both ends of a terminal of the sandbox's own: one to be looked at from outside, one to run in.
+fn terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = open("/dev/pts/ptmx", flags, Mode::empty())?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    Ok((master, slave))
+}
+
+/// Says that the program runs, and sends its terminal along.
+fn started(handed: &Handed, report: &Report, terminal: Option<OwnedFd>) -> rustix::io::Result<()> {
+    let line = line(report);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = terminal.as_ref().map(|terminal| [terminal.as_fd()]);
+    if let Some(descriptors) = &descriptors {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    sendmsg(&handed.socket, &[IoSlice::new(&line)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for the program. What it leaves running ends with this process.
+fn supervise(handed: Handed, running: Running) -> u8 {
+    let program = running.program;
+    let timed_out = Arc::new(AtomicBool::new(false));
+    let deadline = handed.orders.milliseconds.map(|limit| Instant::now() + Duration::from_millis(limit));
+    if let Ok(socket) = handed.socket.try_clone() {
+        let timed_out = Arc::clone(&timed_out);
+        std::thread::spawn(move || listen(&socket, program, deadline, &timed_out));
+    }
+    let status = loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == program => break Some(status),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => break None,
+        }
+    };
+    let ending = match status {
+        _ if timed_out.load(Ordering::SeqCst) => Ending::TimedOut,
+        Some(status) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ending::Exited(code),
+            (None, signal) => Ending::Signaled(signal.unwrap_or_default()),
+        },
+        None => Ending::Signaled(Signal::KILL.as_raw()),
+    };
+    handed.say(&Report::Ended(ending));
+    0
+}
+
+/// Passes signals on, and ends the program when its time is up or mab is gone.
+fn listen(socket: &OwnedFd, program: Pid, deadline: Option<Instant>, timed_out: &AtomicBool) {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut polled = [PollFd::new(socket, PollFlags::IN)];
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => {
+                timed_out.store(true, Ordering::SeqCst);
+                break;
+            }
+            Err(Errno::INTR) => continue,
+            Err(_) => break,
+            Ok(_) => {}
+        }
+        let mut signals = [0_u8; 16];
+        match rustix::io::read(socket, &mut signals[..]) {
+            Err(Errno::INTR) => {}
+            Err(_) | Ok(0) => break,
+            Ok(count) => {
+                for signal in signals[..count].iter().filter_map(|signal| Signal::from_named_raw(i32::from(*signal))) {
+                    let _ = kill_process(program, signal);
+                }
+            }
+        }
+    }
+    let _ = kill_process(program, Signal::KILL);
+}
+
+/// What this system can do, each thing tried.
+fn probe(handed: &Handed) -> Vec<(Ability, Option<Failure>)> {
+    let mut found = vec![(Ability::Namespaces, None)];
+    let mut note = |ability, outcome: Result<(), Failure>| found.push((ability, outcome.err()));
+    let files = files::scratch(&handed.orders.mount_point);
+    if files.is_ok() {
+        let overlay = files::overlay(&[]);
+        if overlay.is_err() {
+            // The others can be tried all the same.
+            let _ = files::copy(&[]);
+        }
+        note(Ability::Overlay, overlay);
+        note(Ability::Proc, devices::proc(files::ROOT).and_then(|()| devices::close_proc(files::ROOT)));
+        note(Ability::Devices, devices::dev(files::ROOT));
+        note(Ability::Terminals, devices::terminals(files::ROOT));
+    } else {
+        note(Ability::Overlay, files);
+    }
+    note(Ability::Binfmt, emulator::binfmt().map(drop));
+    note(Ability::Confinement, confinement());
+    found
+}
+
+fn confinement() -> Result<(), Failure> {
+    let what = "start a program without privileges";
+    rustix::thread::set_no_new_privs(true).map_err(setup(what))?;
+    let mut command = command(Path::new("/proc/self/exe"), Stage::Nothing);
+    let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 });
+    sys::before_exec(&mut command, move || confinement.enter().map_err(|(_, error)| error));
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(setup(what)(io::Error::other(status.to_string()))),
+        Err(error) => Err(setup(what)(error)),
+    }
+}

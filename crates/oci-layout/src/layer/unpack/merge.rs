@@ -1,0 +1,192 @@
+//! Puts unpacked layers together by copying them, where no overlay file system can.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use std::ffi::OsStr;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fchmod, fgetxattr, futimens,
+    linkat, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::place::{OPAQUE, remove};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Copies layers as [`super::unpack()`] has left them, the lowest first, into the empty directory `to`.
+/// What a layer deletes is gone, as it would be in an overlay. No link is followed; extended attributes
+/// are not copied.
+pub fn merge(layers: &[PathBuf], to: &Path) -> io::Result<()> {
+    let to = openat(CWD, to, DIRECTORY, Mode::empty())?;
+    for layer in layers {
+        let from = openat(CWD, layer.as_path(), DIRECTORY, Mode::empty())?;
+        let mut merging = Merging { root: &to, links: HashMap::new(), path: Vec::new() };
+        merging.directory(&from, &to)?;
+    }
+    Ok(())
+}
+
+/// One layer on its way.
+struct Merging<'r> {
+    root: &'r OwnedFd,
+    /// Files with several names, by their numbers, and the first of the names.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    /// The directory below the root that is copied.
+    path: Vec<u8>,
+}
+
+impl Merging<'_> {
+    fn directory(&mut self, from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+        for entry in Dir::read_from(from)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let length = self.path.len();
+            self.path.push(b'/');
+            self.path.extend_from_slice(name);
+            self.entry(from, to, OsStr::from_bytes(name))?;
+            self.path.truncate(length);
+        }
+        let found = rustix::fs::fstat(from)?;
+        fchmod(to, mode(&found))?;
+        Ok(futimens(to, &times(&found))?)
+    }
+
+    fn entry(&mut self, from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let found = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if kind == FileType::Directory {
+            let below = openat(from, name, DIRECTORY, Mode::empty())?;
+            return self.subdirectory(&below, to, name);
+        }
+        match remove(to.as_fd(), name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match kind {
+            FileType::RegularFile => self.file(from, to, name, &found),
+            FileType::Symlink => {
+                symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
+                Ok(utimensat(to, name, &times(&found), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            FileType::Fifo => {
+                mknodat(to, name, FileType::Fifo, mode(&found), 0)?;
+                Ok(chmodat(to, name, mode(&found), AtFlags::empty())?)
+            }
+            // The mark of a deletion; there is nothing else.
+            _ => Ok(()),
+        }
+    }
+
+    fn subdirectory(&mut self, from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let there = match statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if there.is_some() && (there != Some(FileType::Directory) || is_opaque(from)) {
+            remove(to.as_fd(), name)?;
+        }
+        match mkdirat(to, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let below = openat(to, name, DIRECTORY, Mode::empty())?;
+        self.directory(from, &below)
+    }
+
+    fn file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &OsStr, found: &Stat) -> io::Result<()> {
+        let number = (found.st_dev, found.st_ino);
+        if found.st_nlink > 1 {
+            if let Some(first) = self.links.get(&number) {
+                let first = OsStr::from_bytes(first.strip_prefix(b"/").unwrap_or(first));
+                return Ok(linkat(self.root, first, to, name, AtFlags::empty())?);
+            }
+            self.links.insert(number, self.path.clone());
+        }
+        let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut from = File::from(openat(from, name, read, Mode::empty())?);
+        let mut to = File::from(openat(to, name, write, Mode::from_raw_mode(0o600))?);
+        io::copy(&mut from, &mut to)?;
+        fchmod(&to, mode(found))?;
+        Ok(futimens(&to, &times(found))?)
+    }
+}
+
+fn is_opaque(directory: &OwnedFd) -> bool {
+    let mut value = [0_u8; 8];
+    fgetxattr(directory, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")
+}
+
+fn mode(found: &Stat) -> Mode {
+    Mode::from_raw_mode(found.st_mode & 0o1777)
+}
+
+fn times(found: &Stat) -> Timestamps {
+    let time = Timespec { tv_sec: found.st_mtime, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use fs_err as fs;
+    use rustix::fs::{XattrFlags, makedev, setxattr};
+
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn delete(root: &Path, path: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        mknodat(CWD, path.as_path(), FileType::CharacterDevice, Mode::empty(), makedev(0, 0)).unwrap();
+    }
+
+    #[test]
+    fn what_a_layer_deletes_or_replaces_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        ["low", "high", "to"].map(|name| fs::create_dir(at(name)).unwrap());
+        for path in ["deleted", "tree/deleted", "tree/kept", "opaque/old", "file", "link/inside"] {
+            write(&at("low"), path, "low");
+        }
+        symlink("/etc", at("low").join("etc")).unwrap();
+        for path in ["deleted", "tree", "absent"] {
+            delete(&at("high"), if path == "tree" { "tree/deleted" } else { path });
+        }
+        write(&at("high"), "opaque/new", "high");
+        setxattr(at("high").join("opaque"), OPAQUE, b"y", XattrFlags::empty()).unwrap();
+        write(&at("high"), "file/now", "a directory");
+        symlink("tree", at("high").join("link")).unwrap();
+        // Not what the lower layer's link leads to.
+        write(&at("high"), "etc/mine", "high");
+        fs::hard_link(at("high").join("etc/mine"), at("high").join("same")).unwrap();
+        fs::set_permissions(at("high").join("etc/mine"), PermissionsExt::from_mode(0o4640)).unwrap();
+
+        merge(&[at("low"), at("high")], &at("to")).unwrap();
+        let to = at("to");
+        let text = |path: &str| fs::read_to_string(to.join(path)).unwrap();
+        let gone = |path: &str| assert!(to.join(path).symlink_metadata().is_err(), "{path}");
+        ["deleted", "tree/deleted", "absent", "opaque/old"].map(gone);
+        assert_eq!([text("tree/kept"), text("opaque/new"), text("file/now")], ["low", "high", "a directory"]);
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("tree"));
+        assert!(!to.join("etc").is_symlink() && text("etc/mine") == "high");
+        let [one, two] = ["same", "etc/mine"].map(|path| fs::metadata(to.join(path)).unwrap());
+        assert_eq!((one.ino(), one.permissions().mode() & 0o7777), (two.ino(), 0o640));
+    }
+}

@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, chdir, fchdir, getpid, kill_process, pivot_root, set_dumpable_behavior,
-    set_parent_process_death_signal, umask, wait,
+    DumpableBehavior, Pid, Signal, WaitOptions, chdir, fchdir, getpid, kill_process, kill_process_group, pivot_root,
+    set_dumpable_behavior, set_parent_process_death_signal, umask, wait,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
@@ -194,13 +194,21 @@ fn listen(socket: &OwnedFd, program: Pid, deadline: Option<Instant>, timed_out: 
             Err(Errno::INTR) => {}
             Err(_) | Ok(0) => break,
             Ok(count) => {
-                for signal in signals[..count].iter().filter_map(|signal| Signal::from_named_raw(i32::from(*signal))) {
-                    let _ = kill_process(program, signal);
-                }
+                signals[..count].iter().for_each(|signal| pass_on(program, i32::from(*signal)));
             }
         }
     }
     let _ = kill_process(program, Signal::KILL);
+}
+
+/// What a terminal's keys send goes to the program with what it has started, as a terminal does it: a
+/// shell waits for what it has started, and that has to end first.
+fn pass_on(program: Pid, signal: i32) {
+    let Some(signal) = Signal::from_named_raw(signal) else { return };
+    let _ = match [Signal::INT, Signal::QUIT, Signal::HUP].contains(&signal) {
+        true => kill_process_group(program, signal),
+        false => kill_process(program, signal),
+    };
 }
 
 /// What this system can do, each thing tried.

@@ -47,7 +47,8 @@ pub struct Running {
 pub struct Control(OwnedFd);
 
 impl Control {
-    /// Sends the program a signal, unless it has ended. The program, and not what it has started.
+    /// Sends the program a signal, unless it has ended; one that a terminal's keys send goes to its whole
+    /// process group.
     pub fn signal(&self, number: u8) {
         let _ = send(&self.0, &[number], SendFlags::NOSIGNAL);
     }

@@ -117,8 +117,29 @@ async fn unpack(arguments: &Run, session: &Session, cache: &Cache) -> Result<Unp
     };
     sandbox::unpack(&image, cache).await.map_err(|source: BaseError| {
         let error = BuildError::Base { base: shown.clone(), source };
-        session.fail(&error, &error.hints(), exit::NOT_RUN)
+        let hints = error.hints();
+        session.fail(&NotUnpacked { shown: shown.clone(), source: error }, &hints, exit::NOT_RUN)
     })
+}
+
+/// An image that is none, or that this machine cannot hold.
+#[derive(Debug)]
+struct NotUnpacked {
+    shown: String,
+    source: BuildError,
+}
+
+impl std::fmt::Display for NotUnpacked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot unpack {}", self.shown)
+    }
+}
+
+impl std::error::Error for NotUnpacked {
+    // That the image is called a base there is of no use to those who run it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
 }
 
 /// Variables as they were typed. One without a value has the value that it has here, if it has one.

@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# In a container of Docker's default profile no program of an image can run: what is said
+# then, and that what is advised helps.
+# minutes: 1
+# needs: docker bases
+
+IMAGE() { printf '%s/base/debian:merged' "$MAB_TEST_REGISTRY"; }
+
+# contained [OPTION]… -- COMMAND…: in the Debian base, whose C library is that of this system.
+contained() {
+    local options=()
+    while [[ $1 != -- ]]; do options+=("$1"); shift; done
+    shift
+    docker run --rm --user 65534:65534 --network host -v "$MAB_RUN/bin:/opt:ro" -e HOME=/tmp \
+        "${options[@]}" "$(IMAGE)" "$@"
+}
+
+test_what_the_default_profile_forbids_is_told() {
+    run contained -- /opt/mab run "$(IMAGE)" -- /bin/true
+    assert_equal "$STATUS" 125
+    assert_contains "$ERR" "error: this system does not let this user make a sandbox"
+    assert_contains "$ERR" "--security-opt seccomp=unconfined"
+    run contained -- /opt/mab check --sandbox
+    assert_equal "$STATUS" 4
+    assert_contains "$OUT" "--security-opt seccomp=unconfined"
+}
+
+test_what_is_advised_helps() {
+    run contained --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+        --security-opt systempaths=unconfined -- /opt/mab run "$(IMAGE)" -- /bin/sh -c 'echo runs'
+    assert_equal "$STATUS $OUT" "0 runs"
+}

@@ -72,7 +72,7 @@ config:
   entrypoint:
     - /bin/sh
     - -c
-    - '/usr/bin/env | /usr/bin/sort; /bin/pwd; /usr/bin/id -u; /usr/bin/id -g; echo "\$0 \$*"'
+    - '/usr/bin/env | /usr/bin/sort; /bin/pwd; /usr/bin/id -u; /usr/bin/id -g; echo "\$\$0 \$\$*"'
   cmd: [one, two]
   env: {GREETING: hello}
   workdir: /srv/new
@@ -293,7 +293,8 @@ test_nothing_is_left_after_signals() {
     run_in 0 "$(BASE)" -- /bin/true
     local signal code delay pid moments=0 before
     before=$(as_user find "$TEST_HOME/.cache/mab" | wc -l)
-    while read -r signal code; do
+    for signal in INT TERM KILL; do
+        code=$((128 + $(kill -l "$signal")))
         for delay in 0.005 0.01 0.02 0.03 0.05 0.08 0.1 0.2 0.4 0.8; do
             # A job of its own session, as a shell's jobs in the background ignore SIGINT.
             as_user setsid sh -c 'trap - INT; echo $$ >pid; exec "$@"' sh mab run "$(BASE)" -- /bin/sh -c '/bin/sleep 4242 & /bin/sleep 4242' &
@@ -308,11 +309,7 @@ test_nothing_is_left_after_signals() {
             gone
             moments=$((moments + 1))
         done
-    done <<SIGNALS
-INT 130
-TERM 143
-KILL 137
-SIGNALS
+    done
     assert_equal "$moments" 30
     assert_lacks "$(cat /proc/mounts)" "$TEST_HOME"
     assert_equal "$(as_user find "$TEST_HOME/.cache/mab" | wc -l)" "$before" "files in the cache"
@@ -347,8 +344,26 @@ test_hard_cases_have_their_messages() {
     assert_contains "$OUT" gone
     run_in 0 "$(BASE)" -- /bin/true
     # A script whose interpreter is missing, and a file that is no program.
+    printf '#!/no/such/shell\n' >script
+    echo abc >text
+    cat >build.yaml <<YAML
+version: 1
+platforms: [$(host_platform)]
+base: $(BASE)
+files:
+  - {from: script, to: /script, mode: "0755"}
+  - {from: text, to: /text, mode: "0755"}
+YAML
+    run_ok as_user mab build --progress quiet
+    run_in 127 oci:oci --entrypoint /script
+    assert_contains "$ERR" "the interpreter that it names is not"
+    run_in 126 oci:oci --entrypoint /text
+    assert_contains "$ERR" "Exec format error"
+    # As many processes as a sandbox may have, and no more.
     # shellcheck disable=SC2016
-    run_in 0 "$(BASE)" -- /bin/sh -c 'printf "#!/no/such/shell\n" >/x; printf abc >/y; /bin/chmod 755 /x /y; /x; test $? -eq 127; /y'
+    run_in 0 "$(BASE)" --user 1000 --timeout 60 -- \
+        /bin/sh -c 'while read -r max what count _; do test "$max $what" != "Max processes" || echo "$count"; done </proc/self/limits'
+    assert_equal "$OUT" 4096
 }
 
 test_qemu_is_told_about_when_it_is_missing() {

@@ -61,7 +61,14 @@ static int init_root(void) { return below("/proc/1/root", file); }
 static int init_cwd(void) { return below("/proc/1/cwd", file); }
 static int init_memory(void) { return opens("/proc/1/mem", O_RDWR); }
 static int init_environment(void) { return opens("/proc/1/environ", O_RDONLY); }
-static int init_descriptors(void) { return opens("/proc/1/fd", O_RDONLY | O_DIRECTORY); }
+static int init_descriptors(void) {
+    char path[64], target[64];
+    for (int number = 0; number < 64; number++) {
+        snprintf(path, sizeof path, "/proc/1/fd/%d", number);
+        if (opens(path, O_RDONLY) == 0 || readlink(path, target, sizeof target) >= 0) return 0;
+    }
+    return opens("/proc/1/fd/0", O_RDONLY);
+}
 static int init_program(void) { return opens("/proc/1/exe", O_WRONLY); }
 static int init_namespace(void) { return opens("/proc/1/ns/mnt", O_RDONLY); }
 static int link_in_image(void) { return opens("/out", O_RDONLY); }
@@ -212,7 +219,13 @@ static int kernel_memory(void) {
     close(opened);
     return count == 0 ? ENODATA : 0;
 }
-static int score(void) { return opens("/proc/1/oom_score_adj", O_WRONLY); }
+static int score(void) {
+    int opened = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (opened < 0) return errno;
+    int result = why(write(opened, "-1000", 5));
+    close(opened);
+    return result;
+}
 static int device(mode_t kind, int major, int minor) {
     unlink("/tmp/device");
     if (mknod("/tmp/device", kind | 0666, makedev(major, minor)) < 0) return errno;
@@ -240,7 +253,15 @@ static int handle(void) {
 static int types_into_terminal(void) { return why(ioctl(0, TIOCSTI, "x")); }
 static int types_with_high_bits(void) { return why(syscall(SYS_ioctl, 0, 0x100000000UL | TIOCSTI, "x")); }
 static int console(void) { return why(ioctl(0, 0x541c, "\2")); }
-static int host_terminal(void) { return opens("/dev/pts/0", O_RDWR) && opens("/dev/console", O_RDWR) ? ENOENT : 0; }
+// Its own is the first; there are no others.
+static int host_terminal(void) {
+    char path[64];
+    for (int number = 1; number < 64; number++) {
+        snprintf(path, sizeof path, "/dev/pts/%d", number);
+        if (opens(path, O_RDWR) == 0) return 0;
+    }
+    return opens("/dev/tty1", O_RDWR) ? opens("/dev/console", O_RDWR) : 0;
+}
 static int cgroups(void) { return opens("/sys/fs/cgroup", O_RDONLY); }
 static int sys(void) { return opens("/sys/kernel", O_RDONLY); }
 static int kernel_program(void) { return why(syscall(SYS_bpf, 5, 0, 0)); }
@@ -284,10 +305,10 @@ static const struct { const char *way; int (*try)(void); int reasons[4]; } ways[
     {"/proc/1/cwd", init_cwd, {EACCES}},
     {"/proc/1/mem", init_memory, {EACCES}},
     {"/proc/1/environ", init_environment, {EACCES}},
-    {"/proc/1/fd", init_descriptors, {EACCES}},
+    {"what is behind /proc/1/fd", init_descriptors, {EACCES}},
     {"/proc/1/exe, to write to mab", init_program, {EACCES}},
     {"/proc/1/ns", init_namespace, {EACCES}},
-    {"/proc/1/oom_score_adj", score, {EACCES}},
+    {"being spared when memory runs out", score, {EACCES}},
     {"a link of the image to a file outside", link_in_image, {ENOENT}},
     {"a link of the image that leads up", link_in_image_up, {ENOENT}},
     {"out of a chroot with fchdir", chroot_fchdir, {ENOENT, EPERM}},
@@ -328,8 +349,8 @@ static const struct { const char *way; int (*try)(void); int reasons[4]; } ways[
     {"pivot_root", pivots, {EPERM}},
     {"/proc/sys/kernel/core_pattern", core_pattern, {EROFS, EACCES}},
     {"the host's name", host_name, {EPERM}},
-    {"/proc/sysrq-trigger", sysrq, {EROFS, EACCES}},
-    {"/proc/kcore", kernel_memory, {ENODATA, EACCES}},
+    {"/proc/sysrq-trigger", sysrq, {EROFS, EACCES, ENOENT}},
+    {"/proc/kcore", kernel_memory, {ENODATA, EACCES, ENOENT}},
     {"a disk's device node", block_device, {EPERM}},
     {"the memory's device node", memory_device, {EPERM}},
     {"opening a whiteout's device node", whiteout_opens, {EPERM, EACCES, ENXIO}},

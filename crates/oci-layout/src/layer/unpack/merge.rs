@@ -138,7 +138,7 @@ fn times(found: &Stat) -> Timestamps {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
     use fs_err as fs;
     use rustix::fs::{XattrFlags, makedev, setxattr};

@@ -161,7 +161,9 @@ mod tests {
     fn what_a_layer_deletes_or_replaces_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        ["low", "high", "to"].map(|name| fs::create_dir(at(name)).unwrap());
+        for name in ["low", "high", "to"] {
+            fs::create_dir(at(name)).unwrap();
+        }
         for path in ["deleted", "tree/deleted", "tree/kept", "opaque/old", "file", "link/inside"] {
             write(&at("low"), path, "low");
         }
@@ -181,8 +183,9 @@ mod tests {
         merge(&[at("low"), at("high")], &at("to")).unwrap();
         let to = at("to");
         let text = |path: &str| fs::read_to_string(to.join(path)).unwrap();
-        let gone = |path: &str| assert!(to.join(path).symlink_metadata().is_err(), "{path}");
-        ["deleted", "tree/deleted", "absent", "opaque/old"].map(gone);
+        for gone in ["deleted", "tree/deleted", "absent", "opaque/old"] {
+            assert!(to.join(gone).symlink_metadata().is_err(), "{gone}");
+        }
         assert_eq!([text("tree/kept"), text("opaque/new"), text("file/now")], ["low", "high", "a directory"]);
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("tree"));
         assert!(!to.join("etc").is_symlink() && text("etc/mine") == "high");

@@ -310,8 +310,8 @@ test_nothing_is_left_after_signals() {
     for signal in INT TERM KILL; do
         code=$((128 + $(kill -l "$signal")))
         for delay in 0.005 0.01 0.02 0.03 0.05 0.08 0.1 0.2 0.4 0.8; do
-            # A job of its own session, as a shell's jobs in the background ignore SIGINT.
-            as_user setsid sh -c 'trap - INT; echo $$ >pid; exec "$@"' sh mab run "$(BASE)" -- /bin/sh -c '/bin/sleep 4242 & /bin/sleep 4242' &
+            # A shell's jobs in the background ignore SIGINT, and so would mab until it listens to it.
+            as_user setsid env --default-signal=INT sh -c 'echo $$ >pid; exec "$@"' sh mab run "$(BASE)" -- /bin/sh -c '/bin/sleep 4242 & /bin/sleep 4242' &
             pid=$!
             sleep "$delay"
             until [[ -s $T/pid ]]; do sleep 0.01; done

@@ -11,7 +11,8 @@ contained() {
     local options=()
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
     shift
-    docker run --rm --user 65534:65534 --network host -v "$MAB_RUN/bin:/opt:ro" -e HOME=/tmp \
+    # Docker keeps one platform of a tag, and another test may have wanted another.
+    docker run --rm --platform "$(host_platform)" --user 65534:65534 --network host -v "$MAB_RUN/bin:/opt:ro" -e HOME=/tmp \
         "${options[@]}" "$(IMAGE)" "$@"
 }
 

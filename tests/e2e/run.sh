@@ -205,7 +205,6 @@ YAML
     # shellcheck disable=SC2154  # of coproc
     read -r SERVER_NUMBER <&"${SERVER[0]}"
 }
-host_platform() { [[ $(uname -m) == aarch64 ]] && echo linux/arm64 || echo linux/amd64; }
 
 # shellcheck disable=SC2016
 test_nothing_gets_out() {

@@ -17,6 +17,7 @@ contained() {
 }
 
 test_what_the_default_profile_forbids_is_told() {
+    docker pull -q --platform linux/ppc64le "$(IMAGE)"
     run contained -- /opt/mab run "$(IMAGE)" -- /bin/true
     assert_equal "$STATUS" 125
     assert_contains "$ERR" "error: this system does not let this user make a sandbox"

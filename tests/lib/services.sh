@@ -243,6 +243,8 @@ start_docker() {
     return 1
 }
 
+host_platform() { [[ $(uname -m) == aarch64 ]] && echo linux/arm64 || echo linux/amd64; }
+
 # docker_run REFERENCE PLATFORM [ARGUMENT…]: pulls that platform's image and runs
 # it without a network. Docker 20.10 keeps one image for a digest, and refuses
 # another platform's of the same index: so a digest is forgotten first.

@@ -257,7 +257,7 @@ C
     ln -s "$T" root/proc
     ln -s "$T" root/dev
     ln -s "$T" root/etc
-    ln -s "$T" root/work
+    ln -s "$T" root/way
     mkfifo root/pipe
     local up=../../../../../../..$T
     ln -s "$up/victim" root/link
@@ -268,7 +268,7 @@ C
         --set-platform "$(host_platform)" --entrypoint /bin/touch >/dev/null 2>&1
     local mode
     for mode in '' MAB_SANDBOX_COPY=1; do
-        run as_user $mode mab run "$MAB_TEST_REGISTRY/run/malicious:1" --network host --workdir /work/deep -- \
+        run as_user $mode mab run "$MAB_TEST_REGISTRY/run/malicious:1" --network host --workdir /way/deep -- \
             /link "$T/victim" /etc/victim /dev/null /proc/self/comm
         assert_equal "$STATUS" 0
         assert_equal "$(<victim)" untouched

@@ -56,7 +56,12 @@ static int below(const char *above, const char *path) {
 
 static int host_file(void) { return opens(file, O_RDONLY); }
 static int host_file_dots(void) { return below("/../../../../..", file); }
-static int host_home(void) { return opens("/home", O_RDONLY | O_DIRECTORY) ? ENOENT : opens("/root/.ssh", O_RDONLY); }
+static int host_directory(void) {
+    char text[4096];
+    snprintf(text, sizeof text, "%s", file);
+    *strrchr(text, '/') = 0;
+    return opens(text, O_RDONLY | O_DIRECTORY);
+}
 static int init_root(void) { return below("/proc/1/root", file); }
 static int init_cwd(void) { return below("/proc/1/cwd", file); }
 static int init_memory(void) { return opens("/proc/1/mem", O_RDWR); }
@@ -300,7 +305,7 @@ static int x32_calls(void) { return why(syscall(0x40000000 | SYS_mount, 0, 0, 0,
 static const struct { const char *way; int (*try)(void); int reasons[4]; } ways[] = {
     {"a file of the host", host_file, {ENOENT}},
     {"the same by way of ..", host_file_dots, {ENOENT}},
-    {"the user's home", host_home, {ENOENT}},
+    {"the directory that it is in", host_directory, {ENOENT}},
     {"/proc/1/root", init_root, {EACCES}},
     {"/proc/1/cwd", init_cwd, {EACCES}},
     {"/proc/1/mem", init_memory, {EACCES}},

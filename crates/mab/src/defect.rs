@@ -19,24 +19,25 @@ pub(crate) fn end_at_once() {
 
 #[cfg(test)]
 mod tests {
+    const DEFECTIVE: &str = "MAB_TEST_DEFECTIVE";
+
     #[test]
     fn a_defect_ends_the_program_whichever_thread_has_it() {
-        // Another process of this test program, which runs the next test alone.
+        if std::env::var_os(DEFECTIVE).is_some() {
+            super::end_at_once();
+            let unlucky = std::thread::Builder::new().name("unlucky".to_owned());
+            let _ = unlucky.spawn(|| panic!("nobody thought of this")).unwrap().join();
+            return;
+        }
+        // Another process of this test program, which runs this test alone.
         let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = again.args(["--exact", "defect::tests::ends", "--ignored", "--nocapture"]).output().unwrap();
+        let name = "defect::tests::a_defect_ends_the_program_whichever_thread_has_it";
+        let output = again.args(["--exact", name, "--nocapture"]).env(DEFECTIVE, "1").output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(101), "{out}{err}");
         assert!(err.contains("error: mab has a defect: thread unlucky panicked at crates/mab/src/defect.rs:"), "{err}");
         assert!(err.contains("nobody thought of this"), "{err}");
         assert!(!out.contains("test result"), "it went on: {out}");
-    }
-
-    #[test]
-    #[ignore = "ends the process; the test above runs it"]
-    fn ends() {
-        super::end_at_once();
-        let unlucky = std::thread::Builder::new().name("unlucky".to_owned());
-        let _ = unlucky.spawn(|| panic!("nobody thought of this")).unwrap().join();
     }
 }

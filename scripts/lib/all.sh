@@ -8,6 +8,7 @@ MAB_ROOT=${MAB_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 . "$MAB_ROOT/scripts/lib/rust.sh"
 . "$MAB_ROOT/scripts/lib/go.sh"
 . "$MAB_ROOT/scripts/lib/bases.sh"
+. "$MAB_ROOT/scripts/lib/debian.sh"
 . "$MAB_ROOT/scripts/lib/zig.sh"
 . "$MAB_ROOT/scripts/lib/musl.sh"
 . "$MAB_ROOT/scripts/lib/sysroots.sh"
@@ -26,6 +27,7 @@ testbed_ensure() {
         rust-arm64) arm64_cargo --version >/dev/null ;;
         go) ensure_go ;;
         bases) ensure_bases ;;
+        debian) ensure_debian ;;
         packages-cxx) ensure_packages_cxx ;;
         zig) ensure_zig ;;
         musl) ensure_musl ;;

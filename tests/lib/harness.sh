@@ -170,7 +170,7 @@ need() {
         tools | skopeo | umoci | buildah | strace | jq | qemu | htpasswd | bsdtar) need_packages packages-tools || return 1 ;;
         rust) need compilers && need_part rust || return 1 ;;
         zig) need_part zig || return 1 ;;
-        go | musl-base | bases-part | distribution | buildkit) need_part "${1%-part}" || return 1 ;;
+        go | musl-base | bases-part | debian | distribution | buildkit) need_part "${1%-part}" || return 1 ;;
         crane | regctl | oras | ko) need_part "peer-$1" || return 1 ;;
         registry)
             need_packages packages-tools || return 1

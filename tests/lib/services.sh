@@ -289,8 +289,13 @@ TABLE
 # Pushes the Debian base as an index (or a Docker manifest list) of five
 # platforms, with crane alone. The index's digest is printed.
 push_base() {
-    local reference=$1 kind=$2 types=${3:-oci} dir repository name ref empty=(--oci-empty-base) entries=()
+    local dir
     dir=$(bases_dir) || { printf 'error: the part bases is missing: scripts/testbed bases\n' >&2; return 1; }
+    push_roots "$1" "$dir/$2" "$2" "${3:-oci}"
+}
+# push_roots REFERENCE DIRECTORY NAME [oci|docker]: the same of other root file systems, a tar of each platform.
+push_roots() {
+    local reference=$1 dir=$2 kind=$3 types=${4:-oci} repository name ref empty=(--oci-empty-base) entries=()
     repository=${reference%:*}
     local index_options=()
     if [[ $types == docker ]]; then
@@ -299,7 +304,7 @@ push_base() {
     fi
     for name in $(bases_names); do
         ref=$repository:parts-$kind-$types-$name
-        crane append --insecure "${empty[@]}" -f "$dir/$kind/$name.tar.gz" -t "$ref" >/dev/null 2>&1 \
+        crane append --insecure "${empty[@]}" -f "$dir/$name.tar.gz" -t "$ref" >/dev/null 2>&1 \
             && crane mutate --insecure "$ref" -t "$ref" --set-platform "$(bases_platform "$name")" \
                 --cmd /bin/sh --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
                 --label "org.opencontainers.image.version=12-$kind" >/dev/null 2>&1 \

@@ -43,8 +43,35 @@ pub struct BuildRequest {
     pub colour: bool,
     /// The program that acts as rustc's wrapper: mab itself.
     pub rustc_wrapper: PathBuf,
+    /// What programs of images are started with.
+    pub sandbox: Sandbox,
+    /// Commands are run on images again, whatever is known of earlier builds.
+    pub no_cache: bool,
+    /// Whether finished images are tried out as their build files say.
+    pub smoke: SmokeMode,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub source_date_epoch: Option<i64>,
+}
+
+/// What a sandbox is made with.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// A program that calls [`crate::sandbox::stage::enter`] before anything else: mab itself.
+    pub executable: PathBuf,
+    /// Whether overlay file systems may be used; else the images' files are copied.
+    pub overlay: bool,
+}
+
+/// What becomes of the trial runs that build files ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SmokeMode {
+    /// They run where this machine can run them; what is left out is told, and noted in the result.
+    #[default]
+    Auto,
+    /// All of them run, or there is no image.
+    Require,
+    /// None runs.
+    Skip,
 }
 
 /// Where an image goes.

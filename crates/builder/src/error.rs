@@ -43,6 +43,12 @@ pub enum BuildError {
     /// The same, found by a check (a user that the base lacks, an entrypoint that is not there).
     #[error("a check has failed")]
     Check(Box<Diagnostics>),
+    /// A command that is run on an image has failed, or cannot run here. With its place.
+    #[error("a command has failed")]
+    Step(Box<Diagnostics>),
+    /// A command that needs the network, where mab is offline.
+    #[error("a command needs the network")]
+    OfflineStep(Box<Diagnostics>),
     /// The gate: a program does not fit its platform or base, or the image cannot start.
     #[error(transparent)]
     Gate(Box<GateError>),
@@ -134,7 +140,8 @@ impl BuildError {
         match self {
             Self::Spec(_) | Self::NoImage { .. } | Self::UnknownBase { .. } => ErrorClass::Usage,
             Self::Lock(LockError::Io { action: "write", .. }) => ErrorClass::Output,
-            Self::Lock(_) | Self::Absent(_) => ErrorClass::Locked,
+            Self::Lock(_) | Self::Absent(_) | Self::OfflineStep(_) => ErrorClass::Locked,
+            Self::Step(_) => ErrorClass::Toolchain,
             Self::Bundle(error) => error.class(),
             Self::Check(_) | Self::Gate(_) => ErrorClass::Check,
             Self::Survey(SurveyError::Process(error)) | Self::Process(error) => {

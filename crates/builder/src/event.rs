@@ -11,10 +11,14 @@ pub enum Phase {
     Resolve,
     /// Running compilers.
     Compile,
+    /// Running commands on images.
+    Run,
     /// Checking programs against platform and base.
     Check,
     /// Writing layers and documents.
     Assemble,
+    /// Starting the finished images.
+    Smoke,
     /// Moving blobs and manifests to where they go.
     Deliver,
 }
@@ -25,8 +29,10 @@ impl Phase {
         match self {
             Self::Resolve => "resolve",
             Self::Compile => "compile",
+            Self::Run => "run",
             Self::Check => "check",
             Self::Assemble => "assemble",
+            Self::Smoke => "smoke",
             Self::Deliver => "deliver",
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, build};
+use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, Sandbox, SmokeMode, build};
 use builder::event::Silent;
 use builder::lock::update::{LockRequest, Moves, lock};
 use builder::process::{Children, Environment};
@@ -64,6 +64,9 @@ impl Bench {
             bundles: Vec::new(),
             colour: false,
             rustc_wrapper: PathBuf::from("/nowhere"),
+            sandbox: Sandbox { executable: PathBuf::from("/nowhere"), overlay: true },
+            no_cache: false,
+            smoke: SmokeMode::default(),
             source_date_epoch: None,
         }
     }

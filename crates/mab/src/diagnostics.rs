@@ -6,6 +6,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use builder::spec::{Diagnostic, Diagnostics, Label, Severity, Sources};
 
+use crate::text::tame;
+
 /// How to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
@@ -46,6 +48,12 @@ pub(crate) fn draw(diagnostic: &Diagnostic, sources: &Sources, look: Look) -> St
         && let Some(source) = sources.of(None)
     {
         text.push_str(&format!(" --> {}\n", source.name));
+    }
+    if !diagnostic.notes.is_empty() {
+        text.push('\n');
+    }
+    for note in &diagnostic.notes {
+        text.push_str(&format!("{}\n", tame(note)));
     }
     if !diagnostic.hints.is_empty() {
         text.push('\n');

@@ -12,7 +12,10 @@ use crate::text::{error_line, tame};
 /// Tells of an error of the builder's.
 pub(crate) fn tell_build(error: &BuildError, look: Look) {
     match error {
-        BuildError::Spec(diagnostics) | BuildError::Check(diagnostics) => {
+        BuildError::Spec(diagnostics)
+        | BuildError::Check(diagnostics)
+        | BuildError::Step(diagnostics)
+        | BuildError::OfflineStep(diagnostics) => {
             error_line(draw_all(diagnostics, look).trim_end());
         }
         BuildError::Gate(gate) => {

@@ -8,7 +8,7 @@ pub(crate) const SUCCESS: u8 = 0;
 pub(crate) const OTHER: u8 = 1;
 /// The command line or the build file.
 pub(crate) const USAGE: u8 = 2;
-/// A toolchain is missing, or a program does not compile.
+/// A toolchain is missing, a program does not compile, or a command that is run on an image fails.
 pub(crate) const TOOLCHAIN: u8 = 3;
 /// A check has failed.
 pub(crate) const CHECK: u8 = 4;
@@ -41,14 +41,17 @@ pub(crate) const TABLE: &[(&[u8], &str)] = &[
     (&[SUCCESS], "done"),
     (&[OTHER], "an error that no other code is for"),
     (&[USAGE], "the command line or the build file"),
-    (&[TOOLCHAIN], "a toolchain is missing, or a program does not compile"),
+    (&[TOOLCHAIN], "a toolchain is missing, a program does not compile, or a command that is run on an image fails"),
     (
         &[CHECK],
-        "a check failed: a program does not fit its platform, an entrypoint or user is not there, `mab verify` has found something",
+        "a check failed: a program does not fit its platform, an entrypoint or user is not there, a smoke run was not as the build file says, `mab verify` has found something",
     ),
     (&[REGISTRY], "a registry or the network"),
     (&[AUTHENTICATION], "credentials"),
-    (&[LOCKED], "the lock: it is missing, does not cover a build file, or a base has moved"),
+    (
+        &[LOCKED],
+        "the lock: it is missing, does not cover a build file, or a base has moved; a command that needs the network, with `--offline`",
+    ),
     (&[OUTPUT], "the output or the disk"),
     (
         &[TIMED_OUT, NOT_RUN, NOT_EXECUTABLE, NOT_FOUND],

@@ -53,6 +53,13 @@ impl Page {
         for layer in plan.layers.iter().flatten() {
             self.layer(layer);
         }
+        for run in &plan.run {
+            let network = if run.network { ", with the host's network" } else { "" };
+            self.row("run", &format!("{}{network}", run.command.join(" ")));
+        }
+        for smoke in &plan.smoke {
+            self.row("smoke", &smoke.join(" "));
+        }
         if let Some(config) = &plan.config {
             self.row("user", config.user.as_deref().unwrap_or("root"));
             let words = [config.entrypoint.as_deref(), config.cmd.as_deref()];
@@ -112,7 +119,7 @@ impl Page {
 mod tests {
     use std::collections::BTreeMap;
 
-    use builder::plan::ProgramPlan;
+    use builder::plan::{ProgramPlan, RunPlan};
 
     use super::*;
     use crate::pages::is_current;
@@ -146,6 +153,11 @@ mod tests {
                         program("/usr/bin/app", "rust", "."),
                         program("/usr/bin/helper", "file", "prebuilt/amd64/helper"),
                     ],
+                    run: vec![RunPlan {
+                        command: ["/bin/sh", "-c", "apt-get install --yes openssl"].map(str::to_owned).to_vec(),
+                        network: true,
+                    }],
+                    smoke: vec![["/usr/bin/app", "--version"].map(str::to_owned).to_vec()],
                     layers: Some(vec![
                         layer("mab: directories, users", 4, Some(1234)),
                         layer("mab: /usr/bin/app", 3, None),
@@ -162,6 +174,8 @@ mod tests {
                         layers: 0,
                     }),
                     programs: vec![program("/usr/bin/app", "rust", ".")],
+                    run: Vec::new(),
+                    smoke: Vec::new(),
                     layers: None,
                     config: None,
                 },
@@ -169,6 +183,8 @@ mod tests {
                     platform: "linux/riscv64".to_owned(),
                     base: None,
                     programs: Vec::new(),
+                    run: Vec::new(),
+                    smoke: Vec::new(),
                     layers: Some(Vec::new()),
                     config: None,
                 },

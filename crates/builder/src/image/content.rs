@@ -2,18 +2,21 @@
 //! and files first, then the programs, which change most often.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_layout::ImagePath;
-use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerOptions, LayerPlan, Tree};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerFacts, LayerOptions, LayerPlan, Tree};
 
 use super::context::{Context, Found};
 use super::layers::{LayerMaker, NewLayer};
-use super::tree::{Growing, Item};
+use super::tree::{Growing, Item, OWN_LAYERS};
 use crate::spec::accounts::{Accounts, Numbers};
-use crate::spec::model::{BinarySpec, BuildSpec, Capabilities, Compression, FileSpec, Grouping};
-use crate::spec::{Destination, Diagnostic, Variables, render_destination, render_file};
+use crate::spec::model::{
+    BinarySpec, BuildSpec, Capabilities, Compression, ContentRange, FileSpec, Grouping, Owner, Part, UserSpec,
+};
+use crate::spec::{Destination, Diagnostic, Placed, Variables, render_destination, render_file};
 
 /// The new layers, lowest first, each with what made it.
 pub(crate) type Layers = Vec<(Arc<NewLayer>, String)>;
@@ -48,6 +51,8 @@ pub(crate) struct Draft {
     pub accounts: Accounts,
     /// Where each program really is, in the order of the build file.
     pub programs: Vec<ImagePath>,
+    /// Commands run on the image whose outcome is not in it: all else may be otherwise then.
+    pub open: bool,
 }
 
 impl Draft {
@@ -64,6 +69,8 @@ pub(crate) struct Group {
     pub entries: Vec<Entry>,
     /// What its history says.
     pub created_by: String,
+    /// It is of programs.
+    pub of_programs: bool,
     /// A program in it is not compiled yet: its entry is empty.
     pub awaits: bool,
 }
@@ -71,6 +78,7 @@ pub(crate) struct Group {
 /// Decides what the new layers of one platform hold, on what is below them. `spec` is the
 /// platform's, `sources` where its files are; `programs` are its binaries, as far as they are there
 /// already; with `hide`, files of the base may be replaced. All that does not fit is told at once.
+#[cfg(test)]
 pub(crate) fn draft(
     spec: &BuildSpec,
     sources: &Context,
@@ -79,92 +87,208 @@ pub(crate) fn draft(
     programs: &[Option<PathBuf>],
     hide: bool,
 ) -> Result<Draft, ContentError> {
-    Ground::lay(spec, sources, values, base, hide).draft(spec, values, programs)
+    Ground::lay(spec, sources, values, base, hide).draft(spec, sources, values, programs)
 }
 
-/// What programs are put on: all else that a build file puts into an image. Platforms that share
-/// settings and base share it too, unless [`BuildSpec::content_varies`].
+/// What the first programs are put on, and the first commands are run on. Platforms that share settings
+/// and base share it too, unless [`BuildSpec::content_varies`].
 #[derive(Clone)]
 pub(crate) struct Ground {
-    growing: Growing,
-    accounts: Accounts,
-    layer: Group,
-    problems: Vec<Diagnostic>,
+    growth: Growth,
+    /// How many parts it is made of.
+    parts: usize,
 }
 
 impl Ground {
-    /// See [`draft`].
+    /// Lays the parts before the first programs and commands.
     pub(crate) fn lay(spec: &BuildSpec, sources: &Context, values: &Variables<'_>, base: Tree, hide: bool) -> Self {
-        let mut accounts = accounts(&base);
-        let problems = accounts.add(&spec.users, values);
-        let growing = Growing::new(base, hide);
-        let mut drafting = Drafting { spec, values, accounts: &accounts, growing, problems };
-        drafting.directories();
-        drafting.homes();
-        drafting.links();
-        drafting.account_files();
-        drafting.copied(sources);
-        let said = [
-            ("directories", spec.directories.is_empty()),
-            ("links", spec.links.is_empty()),
-            ("users", spec.users.is_empty()),
-            ("files", spec.files.is_empty()),
-        ];
-        let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
-        let created_by = format!("mab: {}", said.join(", "));
-        let layer = Group { entries: drafting.growing.take(), created_by, awaits: false };
-        let Drafting { growing, problems, .. } = drafting;
-        Self { growing, accounts, layer, problems }
+        let mut growth = Growth::new(base, hide);
+        let mut parts = 0;
+        for part in &spec.parts {
+            let Part::Content(range) = part else { break };
+            growth.content(spec, sources, values, range);
+            parts += 1;
+        }
+        Self { growth, parts }
     }
 
-    /// Puts the programs on it.
+    /// Puts the rest on it, up to the first command: what comes of one is not known before it has run.
     pub(crate) fn draft(
         self,
         spec: &BuildSpec,
+        sources: &Context,
         values: &Variables<'_>,
         programs: &[Option<PathBuf>],
     ) -> Result<Draft, ContentError> {
-        let Self { growing, accounts, layer, problems } = self;
-        let mut drafting = Drafting { spec, values, accounts: &accounts, growing, problems };
-        let mut groups = vec![layer];
-        let mut places = Vec::new();
-        for (number, binary) in spec.binaries.iter().enumerate() {
-            let program = programs.get(number).and_then(Option::as_deref);
-            if let Some((path, place)) = drafting.program(&binary.value, program)? {
-                let created_by = format!("mab: {path}");
-                places.push(place);
-                groups.push(Group { entries: drafting.growing.take(), created_by, awaits: program.is_none() });
+        let Self { mut growth, parts } = self;
+        let mut open = false;
+        for part in spec.parts.iter().skip(parts) {
+            match part {
+                Part::Content(range) => growth.content(spec, sources, values, range),
+                Part::Binaries(range) => growth.binaries(spec, values, range, programs)?,
+                Part::Runs(_) => {
+                    open = true;
+                    break;
+                }
             }
         }
-        let Drafting { growing, problems, .. } = drafting;
-        if !problems.is_empty() {
-            return Err(ContentError::Spec(problems));
-        }
-        Ok(Draft {
-            groups: grouped(groups, spec.layers.grouping),
-            tree: growing.into_tree(),
-            accounts,
-            programs: places,
-        })
+        growth.fits()?;
+        Ok(Draft { open, ..growth.finish(spec.layers.grouping) })
     }
 }
 
-/// Makes the layers of a draft whose programs are all there.
-pub(crate) fn make_layers(draft: Draft, spec: &BuildSpec, maker: &Arc<LayerMaker>) -> Result<Layers, ContentError> {
-    let options = LayerOptions {
+/// The new layers while they come about, part by part.
+#[derive(Clone)]
+pub(crate) struct Growth {
+    growing: Growing,
+    accounts: Accounts,
+    /// What is not in a layer yet.
+    groups: Vec<Group>,
+    programs: Vec<ImagePath>,
+    problems: Vec<Diagnostic>,
+    /// The number of the next layer.
+    layers: usize,
+}
+
+impl Growth {
+    /// On a base; with `hide`, its files may be replaced.
+    pub(crate) fn new(base: Tree, hide: bool) -> Self {
+        Self {
+            accounts: accounts(&base),
+            growing: Growing::new(base, hide),
+            groups: Vec::new(),
+            programs: Vec::new(),
+            problems: Vec::new(),
+            layers: OWN_LAYERS,
+        }
+    }
+
+    /// All files so far.
+    pub(crate) fn tree(&self) -> &Tree {
+        self.growing.tree()
+    }
+
+    /// All users so far.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Puts directories, users, links and files in.
+    pub(crate) fn content(
+        &mut self,
+        spec: &BuildSpec,
+        sources: &Context,
+        values: &Variables<'_>,
+        range: &ContentRange,
+    ) {
+        if !range.users.is_empty() {
+            // A command may have added some.
+            self.accounts = accounts(self.growing.tree());
+        }
+        let users = spec.users.get(range.users.clone()).unwrap_or_default();
+        self.problems.extend(self.accounts.add(users, values));
+        let mut drafting = Drafting { spec, values, growth: self };
+        drafting.directories(range);
+        drafting.homes(users);
+        drafting.links(range);
+        if !users.is_empty() {
+            drafting.account_files(users);
+        }
+        drafting.copied(range, sources);
+        let said = [
+            ("directories", range.directories.is_empty()),
+            ("links", range.links.is_empty()),
+            ("users", range.users.is_empty()),
+            ("files", range.files.is_empty()),
+        ];
+        let said: Vec<&str> = said.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
+        let created_by = format!("mab: {}", said.join(", "));
+        let entries = self.growing.take();
+        self.groups.push(Group { entries, created_by, of_programs: false, awaits: false });
+    }
+
+    /// Puts programs in. `programs` are all of the image's, as far as they are there already.
+    pub(crate) fn binaries(
+        &mut self,
+        spec: &BuildSpec,
+        values: &Variables<'_>,
+        range: &Range<usize>,
+        programs: &[Option<PathBuf>],
+    ) -> Result<(), ContentError> {
+        for number in range.clone() {
+            let Some(binary) = spec.binaries.get(number) else { continue };
+            let program = programs.get(number).and_then(Option::as_deref);
+            let put = Drafting { spec, values, growth: self }.program(&binary.value, program)?;
+            if let Some((path, place)) = put {
+                self.programs.push(place);
+                let entries = self.growing.take();
+                let created_by = format!("mab: {path}");
+                self.groups.push(Group { entries, created_by, of_programs: true, awaits: program.is_none() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that was put in so far fits.
+    pub(crate) fn fits(&mut self) -> Result<(), ContentError> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(ContentError::Spec(std::mem::take(&mut self.problems))),
+        }
+    }
+
+    /// Ends what was put in since the last call, because a command runs on it: the layers that it becomes.
+    pub(crate) fn seal(&mut self, grouping: Grouping) -> Vec<Group> {
+        let groups = grouped(std::mem::take(&mut self.groups), grouping);
+        self.growing.seal(self.layers);
+        self.layers += groups.len();
+        groups
+    }
+
+    /// Lays over it what a command has made.
+    pub(crate) fn lay_over(&mut self, facts: &LayerFacts) {
+        self.growing.lay_over(facts, self.layers);
+        self.layers += 1;
+        self.accounts = accounts(self.growing.tree());
+    }
+
+    /// What there is in the end; in its groups, what was put in since it was sealed last.
+    pub(crate) fn finish(self, grouping: Grouping) -> Draft {
+        Draft {
+            groups: grouped(self.groups, grouping),
+            tree: self.growing.into_tree(),
+            accounts: self.accounts,
+            programs: self.programs,
+            open: false,
+        }
+    }
+}
+
+/// Makes the layers of groups whose programs are all there.
+pub(crate) fn make_layers(
+    groups: Vec<Group>,
+    spec: &BuildSpec,
+    maker: &Arc<LayerMaker>,
+) -> Result<Layers, ContentError> {
+    let options = layer_options(spec);
+    let mut made = Vec::new();
+    for group in groups {
+        let plan = LayerPlan::new(group.entries, options.clone())?;
+        made.push((maker.make(plan)?, group.created_by));
+    }
+    Ok(made)
+}
+
+/// How the layers of an image are written.
+pub(crate) fn layer_options(spec: &BuildSpec) -> LayerOptions {
+    LayerOptions {
         compression: match spec.layers.compression {
             Compression::Gzip => oci_layout::media_type::Compression::Gzip,
             Compression::Zstd => oci_layout::media_type::Compression::Zstd,
             Compression::Off => oci_layout::media_type::Compression::None,
         },
         ..LayerOptions::default()
-    };
-    let mut made = Vec::new();
-    for group in draft.groups {
-        let plan = LayerPlan::new(group.entries, options.clone())?;
-        made.push((maker.make(plan)?, group.created_by));
     }
-    Ok(made)
 }
 
 /// Users and groups of a base.
@@ -175,13 +299,13 @@ pub(crate) fn accounts(base: &Tree) -> Accounts {
 
 fn grouped(groups: Vec<Group>, grouping: Grouping) -> Vec<Group> {
     let mut layers: Vec<Group> = Vec::new();
-    for (number, group) in groups.into_iter().enumerate() {
-        let joins = match grouping {
+    for group in groups {
+        let joins = |last: &&mut Group| match grouping {
             Grouping::Binary => false,
-            Grouping::Kind => number > 1,
+            Grouping::Kind => group.of_programs && last.of_programs,
             Grouping::Single => true,
         };
-        match layers.last_mut().filter(|_| joins) {
+        match layers.last_mut().filter(joins) {
             _ if group.entries.is_empty() => {}
             Some(last) => {
                 last.entries.extend(group.entries);
@@ -196,29 +320,32 @@ fn grouped(groups: Vec<Group>, grouping: Grouping) -> Vec<Group> {
     layers
 }
 
-/// A draft while it is made.
+/// A part while it is put in.
 struct Drafting<'a> {
     spec: &'a BuildSpec,
     values: &'a Variables<'a>,
-    accounts: &'a Accounts,
-    growing: Growing,
-    problems: Vec<Diagnostic>,
+    growth: &'a mut Growth,
 }
 
 impl Drafting<'_> {
     fn keep<T>(&mut self, result: Result<T, Box<Diagnostic>>) -> Option<T> {
-        result.map_err(|problem| self.problems.push(*problem)).ok()
+        result.map_err(|problem| self.growth.problems.push(*problem)).ok()
     }
 
     fn put(&mut self, item: Item) {
-        let put = self.growing.put(item);
+        let put = self.growth.growing.put(item);
         self.keep(put);
     }
 
-    fn directories(&mut self) {
-        for directory in &self.spec.directories {
+    fn owner(&mut self, owner: &Placed<Owner>) -> Option<Numbers> {
+        let owner = self.growth.accounts.resolve(owner);
+        self.keep(owner)
+    }
+
+    fn directories(&mut self, range: &ContentRange) {
+        for directory in self.spec.directories.get(range.directories.clone()).unwrap_or_default() {
             let path = self.keep(render_destination(&directory.value.path, self.values));
-            let owner = self.keep(self.accounts.resolve(&directory.value.owner));
+            let owner = self.owner(&directory.value.owner);
             let (Some(destination), Some(owner)) = (path, owner) else { continue };
             self.put(Item {
                 path: destination.path,
@@ -232,13 +359,13 @@ impl Drafting<'_> {
         }
     }
 
-    fn homes(&mut self) {
-        for user in &self.spec.users {
+    fn homes(&mut self, users: &[Placed<UserSpec>]) {
+        for user in users {
             let Some(home) = &user.value.home else { continue };
             // A home that cannot be rendered was told with the user.
             let Ok(destination) = render_destination(home, self.values) else { continue };
             let path = destination.path;
-            if path.is_root() || self.growing.tree().get(&path).is_some() {
+            if path.is_root() || self.growth.growing.tree().get(&path).is_some() {
                 continue;
             }
             self.put(Item {
@@ -254,30 +381,31 @@ impl Drafting<'_> {
     }
 
     /// The files that users stand in.
-    fn account_files(&mut self) {
-        let accounts = self.accounts;
+    fn account_files(&mut self, users: &[Placed<UserSpec>]) {
+        let accounts = &self.growth.accounts;
+        let text = |text: Option<&str>| text.map(|text| Arc::<[u8]>::from(text.as_bytes()));
         let files = [
-            ("/etc/passwd", accounts.passwd(), 0o644),
-            ("/etc/group", accounts.group(), 0o644),
-            ("/etc/shadow", accounts.shadow(), 0o600),
+            ("/etc/passwd", text(accounts.passwd()), 0o644),
+            ("/etc/group", text(accounts.group()), 0o644),
+            ("/etc/shadow", text(accounts.shadow()), 0o600),
         ];
         for (path, text, mode) in files {
             let (Some(text), Ok(path)) = (text, path.parse::<ImagePath>()) else { continue };
-            let (mode, owner) = self.growing.file(&path).unwrap_or((mode, Numbers::default()));
+            let (mode, owner) = self.growth.growing.file(&path).unwrap_or((mode, Numbers::default()));
             self.put(Item {
-                path: self.growing.tree().resolve(&path, true).unwrap_or(path),
-                kind: EntryKind::File(Content::Bytes(text.as_bytes().into())),
+                path: self.growth.growing.tree().resolve(&path, true).unwrap_or(path),
+                kind: EntryKind::File(Content::Bytes(text)),
                 mode,
                 owner,
                 xattrs: BTreeMap::new(),
                 replace: true,
-                place: self.spec.users.first().and_then(|user| user.place),
+                place: users.first().and_then(|user| user.place),
             });
         }
     }
 
-    fn links(&mut self) {
-        for link in &self.spec.links {
+    fn links(&mut self, range: &ContentRange) {
+        for link in self.spec.links.get(range.links.clone()).unwrap_or_default() {
             let path = self.keep(render_file(&link.value.path, self.values));
             let target = self.keep(crate::spec::render(&link.value.to, self.values));
             let (Some(path), Some(target)) = (path, target) else { continue };
@@ -293,10 +421,10 @@ impl Drafting<'_> {
         }
     }
 
-    fn copied(&mut self, sources: &Context) {
-        for file in &self.spec.files {
+    fn copied(&mut self, range: &ContentRange, sources: &Context) {
+        for file in self.spec.files.get(range.files.clone()).unwrap_or_default() {
             let file = &file.value;
-            let owner = self.keep(self.accounts.resolve(&file.owner));
+            let owner = self.owner(&file.owner);
             let to = self.keep(render_destination(&file.to, self.values));
             let found = self.keep(sources.find(file, self.values));
             let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
@@ -312,13 +440,12 @@ impl Drafting<'_> {
     fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: &Found) {
         let is_directory = matches!(found.kind, EntryKind::Directory);
         // A directory that the image has keeps its mode and owner.
-        let there = is_directory
-            && (path.is_root()
-                || self
-                    .growing
-                    .tree()
-                    .resolve(&path, true)
-                    .is_ok_and(|path| self.growing.tree().get(&path).is_some_and(|node| node.is_directory())));
+        let there =
+            is_directory
+                && (path.is_root()
+                    || self.growth.growing.tree().resolve(&path, true).is_ok_and(|path| {
+                        self.growth.growing.tree().get(&path).is_some_and(|node| node.is_directory())
+                    }));
         if there {
             return;
         }
@@ -349,7 +476,7 @@ impl Drafting<'_> {
         program: Option<&Path>,
     ) -> Result<Option<(ImagePath, ImagePath)>, ContentError> {
         let path = self.keep(render_file(&binary.to, self.values));
-        let owner = self.keep(self.accounts.resolve(&binary.owner));
+        let owner = self.owner(&binary.owner);
         let (Some(path), Some(owner)) = (path, owner) else { return Ok(None) };
         let content = match program {
             None => Content::Bytes(Default::default()),
@@ -360,7 +487,7 @@ impl Drafting<'_> {
                 Content::File { path: program.to_owned(), size }
             }
         };
-        let put = self.growing.put(Item {
+        let put = self.growth.growing.put(Item {
             path: path.clone(),
             kind: EntryKind::File(content),
             mode: binary.mode,

@@ -13,6 +13,7 @@ use oci_layout::{Descriptor, Digest, ImagePath, json};
 use super::content::{ContentError, Layers};
 use super::layers::NewLayer;
 use crate::base::PlatformBase;
+use crate::result::StepResult;
 use crate::spec::accounts::Accounts;
 use crate::spec::annotation::manifest_annotations;
 use crate::spec::container::{Surroundings, container_config};
@@ -39,6 +40,8 @@ pub(crate) struct Finished {
     pub base_layers: Vec<Descriptor>,
     /// The new layers.
     pub new_layers: Vec<Arc<NewLayer>>,
+    /// The commands that were run on it.
+    pub steps: Vec<StepResult>,
 }
 
 /// What finishing needs beside the layers.
@@ -137,7 +140,16 @@ pub(crate) fn finish(
     let mut manifest = Descriptor::of(OCI_MANIFEST, &manifest_bytes).with_platform(platform);
     manifest.annotations = annotations.descriptor;
     let platform = around.platform;
-    Ok(Finished { platform, config, config_bytes, manifest, manifest_bytes, base_layers, new_layers })
+    Ok(Finished {
+        platform,
+        config,
+        config_bytes,
+        manifest,
+        manifest_bytes,
+        base_layers,
+        new_layers,
+        steps: Vec::new(),
+    })
 }
 
 /// What is said of base and date (image-spec, annotations.md).

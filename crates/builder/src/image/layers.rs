@@ -90,6 +90,11 @@ impl LayerMaker {
             Err(LayerError::Changed { expected: expected.diff_id, found: written.diff_id })
         }
     }
+
+    /// A layer that no plan makes again: what a command has changed, whose blob is at `path` for good.
+    pub(crate) fn kept(self: &Arc<Self>, written: WrittenLayer, origin: Origin, path: PathBuf) -> Arc<NewLayer> {
+        Arc::new(NewLayer { written, origin, maker: Arc::clone(self), blob: Mutex::new(Blob::At(path)) })
+    }
 }
 
 /// A layer of the image that is being built.

@@ -9,7 +9,9 @@ mod layers;
 mod parity;
 mod tree;
 
-pub(crate) use content::{ContentError, Draft, Ground, Group, context, draft, make_layers, source_directory};
+pub(crate) use content::{
+    ContentError, Draft, Ground, Group, Growth, Layers, context, layer_options, make_layers, source_directory,
+};
 pub(crate) use context::Context;
 pub use finish::BASE_LAYERS;
 pub(crate) use finish::{Around, Finished, base_annotations, check_entrypoint, container, finish};

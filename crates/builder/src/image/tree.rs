@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use oci_layout::ImagePath;
 use oci_layout::layer::facts::NodeKind;
-use oci_layout::layer::{Entry, EntryKind, Tree};
+use oci_layout::layer::{Entry, EntryKind, LayerFacts, Tree};
 
 use crate::check::CheckId;
 use crate::spec::accounts::Numbers;
 use crate::spec::{Diagnostic, Place};
+
+/// The numbers that layers of the image's own have while it grows: above those of any base.
+pub(super) const OWN_LAYERS: usize = usize::MAX / 2;
 
 /// Something that is put into the image.
 pub(super) struct Item {
@@ -51,6 +54,16 @@ impl Growing {
     /// With `hide`, everything may replace a file of the base.
     pub(super) fn new(tree: Tree, hide: bool) -> Self {
         Self { tree, entries: Vec::new(), directories: HashSet::new(), hide, last: None }
+    }
+
+    /// What was put in so far is below the rest from now on, in layers from this number on.
+    pub(super) fn seal(&mut self, number: usize) {
+        self.tree.seal(number);
+    }
+
+    /// Lays a layer over all, of this number.
+    pub(super) fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
+        self.tree.lay_over(facts, number);
     }
 
     pub(super) fn into_tree(self) -> Tree {
@@ -94,6 +107,9 @@ impl Growing {
                 return Err(unusable(&format_args!("{path} is a directory")));
             }
             let (code, whose, may) = match there.layer {
+                Some(layer) if layer >= OWN_LAYERS => {
+                    ("occupied", "a part before it has put it there already", replace || self.hide)
+                }
                 Some(_) => (CheckId::HiddenFile.name(), "the base has it already", replace || self.hide),
                 None => ("occupied", "the build file puts something else there already", false),
             };

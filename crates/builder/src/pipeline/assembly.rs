@@ -140,6 +140,8 @@ impl Assembly {
                 let own = base.platforms.get(&image.platform)?;
                 Some(BaseResult { name: base.name.clone(), digest: base.digest, manifest: own.digest })
             }),
+            steps: image.steps.clone(),
+            smoke: Vec::new(),
         }
     }
 }

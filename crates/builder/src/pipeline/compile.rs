@@ -11,8 +11,9 @@ use super::assembly::Assembly;
 use super::cores::Cores;
 use super::plan::drafts;
 use super::programs::{Wanted, compilers, survey, wanted};
+use super::steps::{Grown, Stack};
 use super::*;
-use crate::image::{ContentError, Context, check_entrypoint, container, draft, finish, make_layers};
+use crate::image::{Context, check_entrypoint, container, finish, make_layers};
 use crate::toolchain::{Artifact, CompileUnit, ToolContext};
 
 /// What a task of the set below has come to.
@@ -22,6 +23,8 @@ enum Finish {
     Assembled(usize, Arc<Finished>),
     /// One of the outputs has a platform's blobs.
     Delivered,
+    /// The commands of a platform that come before its programs have run.
+    Ahead,
 }
 
 /// Makes the images of all assemblies; gives them in the same order. Compilation is shared.
@@ -29,6 +32,7 @@ pub(super) async fn programs_and_images(
     shared: &Arc<Shared>,
     assemblies: &[Arc<Assembly>],
 ) -> Result<(Vec<Vec<Arc<Finished>>>, Vec<CompilerResult>), BuildError> {
+    steps::check(shared, assemblies).await?;
     let mut wanted = wanted(shared, assemblies)?;
     let units = survey(shared, assemblies, &mut wanted).await?;
     let compiled = !units.is_empty();
@@ -51,6 +55,9 @@ pub(super) async fn programs_and_images(
             });
         }
     }
+    if compiled {
+        ahead(shared, assemblies, &mut tasks);
+    }
     let ready = |programs: &Vec<Option<PathBuf>>| programs.iter().all(Option::is_some);
     let mut begun = BTreeSet::new();
     let mut finished: Vec<Vec<Arc<Finished>>> = assemblies.iter().map(|_| Vec::new()).collect();
@@ -65,7 +72,7 @@ pub(super) async fn programs_and_images(
         }
         match tasks.join_next().await {
             None => break,
-            Some(Ok(Ok(Finish::Delivered))) => {}
+            Some(Ok(Ok(Finish::Delivered | Finish::Ahead))) => {}
             Some(Ok(Ok(Finish::Assembled(image, made)))) => {
                 if let (Some(assembly), Some(images)) = (assemblies.get(image), finished.get_mut(image)) {
                     for number in 0..assembly.sinks.len() {
@@ -119,6 +126,19 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) ->
     .await
 }
 
+/// Runs commands that come before programs while these are compiled.
+fn ahead(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>], tasks: &mut JoinSet<Result<Finish, BuildError>>) {
+    for assembly in assemblies {
+        for platform in assembly.known_platforms().filter(|platform| !assembly.spec.of(*platform).runs.is_empty()) {
+            let (shared, assembly) = (Arc::clone(shared), Arc::clone(assembly));
+            tasks.spawn(blocking(move || {
+                Stack::new(&shared, &assembly, platform, &assembly.context).run_ahead()?;
+                Ok(Finish::Ahead)
+            }));
+        }
+    }
+}
+
 /// Makes one platform's image; with `compiled`, compilers have run since its sources were looked at.
 async fn assemble(
     shared: Arc<Shared>,
@@ -131,21 +151,15 @@ async fn assemble(
     blocking(move || {
         let spec = assembly.spec.of(platform);
         let values = Variables { platform: Some(platform), facts: &assembly.facts };
-        let fault = |error| match error {
-            ContentError::Spec(list) => match Diagnostics::new(spec.sources.clone(), list) {
-                Some(diagnostics) => BuildError::Check(Box::new(diagnostics)),
-                None => BuildError::Internal("an error without words".to_owned()),
-            },
-            ContentError::Layer(source) => BuildError::Layer { platform, source },
-        };
-        let tree = assembly.bases.tree(&assembly.spec, platform).map(|tree| Tree::clone(tree)).unwrap_or_default();
+        let fault = |error| steps::content_fault(spec, platform, error);
         let allow = gate::allowed(&shared, spec);
         let programs: Vec<Option<PathBuf>> = programs.into_iter().map(Some).collect();
         // Looked at anew, where compilers may have written some of them.
         let anew = compiled.then(|| Context::of(spec)).transpose()?;
         let sources = anew.as_ref().unwrap_or(&assembly.context);
-        let hide = allow.contains(&CheckId::HiddenFile);
-        let mut draft = draft(spec, sources, &values, tree, &programs, hide).map_err(fault)?;
+        let Grown { growth, mut layers, results } =
+            Stack::new(&shared, &assembly, platform, sources).grow(&programs)?;
+        let mut draft = growth.finish(spec.layers.grouping);
         let around = assembly.around(platform);
         let any_user = allow.contains(&CheckId::User);
         let config = container(spec, &values, &around, &draft.accounts, any_user).map_err(fault)?;
@@ -157,8 +171,9 @@ async fn assemble(
         let built = gate::Built { spec, platform, base, draft: &mut draft, config: &config };
         gate::check(&shared, built, &allow)?;
         let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
-        let layers = make_layers(draft, spec, &assembly.maker).map_err(fault)?;
-        let finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;
+        layers.extend(make_layers(draft.groups, spec, &assembly.maker).map_err(fault)?);
+        let mut finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;
+        finished.steps = results;
         let size: u64 = finished.new_layers.iter().map(|layer| layer.written.descriptor.size).sum();
         let written = finished.new_layers.iter().filter(|layer| layer.origin == Origin::Written).count();
         match (finished.new_layers.len(), written) {

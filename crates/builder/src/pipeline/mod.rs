@@ -14,7 +14,11 @@ mod plan;
 mod prepare;
 mod programs;
 mod scratch;
+mod smoke;
 mod sources;
+mod steps;
+mod transcript;
+mod unpacked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -33,7 +37,7 @@ use tokio::task::spawn_blocking;
 use self::assembly::Assembly;
 use self::deliver::{Delivery, Sink};
 use crate::base::{self, Base, BaseError, Source, embedded};
-use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output};
+use crate::build::{ArchiveKind, BuildOutcome, BuildRequest, Output, Sandbox, SmokeMode};
 use crate::bundle::{Bundles, Vendored};
 use crate::check::CheckId;
 use crate::error::BuildError;
@@ -42,7 +46,7 @@ use crate::image::{CREATED, Finished, LayerMaker, NewLayer};
 use crate::lock::book::Book;
 use crate::plan::ImagePlan;
 use crate::process::{Children, Environment};
-use crate::result::CompilerResult;
+use crate::result::{CompilerResult, SmokeResult};
 use crate::spec::annotation::index_annotations;
 use crate::spec::model::{BaseSource, BinarySource, BuildSpec, LayoutSelect, Link};
 use crate::spec::{Diagnostic, Diagnostics, Facts, Place, Variables, render_date, render_tag};
@@ -73,6 +77,10 @@ struct Shared {
     vendored: Vendored,
     colour: bool,
     rustc_wrapper: PathBuf,
+    sandbox: Sandbox,
+    smoke: SmokeMode,
+    no_cache: bool,
+    steps: steps::Steps,
     epoch: Option<i64>,
     /// A part has failed, and the children are ended because of that.
     failed: AtomicBool,
@@ -156,9 +164,10 @@ pub(crate) async fn run(
         let assemblies = prepare::all(shared, specs, outputs, Offline::Compilers).await?;
         let assemblies: Vec<Arc<Assembly>> = assemblies.into_iter().map(Arc::new).collect();
         let (images, compilers) = compile::programs_and_images(shared, &assemblies).await?;
+        let tried = smoke::try_all(shared, &assemblies, &images).await?;
         let mut outcomes = Vec::new();
-        for (assembly, images) in assemblies.into_iter().zip(images) {
-            outcomes.push(finish(shared, &assembly, images, &compilers).await?);
+        for ((assembly, images), tried) in assemblies.into_iter().zip(images).zip(tried) {
+            outcomes.push(finish(shared, &assembly, images, &compilers, tried).await?);
             // It is named now. Kept open it would look like another writer to the next image.
             let count = assembly.layouts().count();
             shared.layouts.lock().unwrap_or_else(PoisonError::into_inner).drain(..count);
@@ -273,6 +282,10 @@ async fn begin(
         allow: request.allow,
         colour: request.colour,
         rustc_wrapper: request.rustc_wrapper,
+        sandbox: request.sandbox,
+        smoke: request.smoke,
+        no_cache: request.no_cache,
+        steps: steps::Steps::new(NonZeroUsize::new(request.jobs).unwrap_or(NonZeroUsize::MIN)),
         epoch: request.source_date_epoch,
         failed: AtomicBool::new(false),
         layouts: Mutex::default(),
@@ -351,6 +364,7 @@ async fn finish(
     assembly: &Assembly,
     mut images: Vec<Arc<Finished>>,
     compilers: &[CompilerResult],
+    tried: BTreeMap<TargetPlatform, Vec<SmokeResult>>,
 ) -> Result<BuildOutcome, BuildError> {
     let Assembly { spec, bases, tags, sinks, .. } = assembly;
     images.sort_by_key(|image| image.platform);
@@ -366,7 +380,11 @@ async fn finish(
     for sink in sinks.iter() {
         references.push(sink.complete(shared, &result).await?);
     }
-    let result = assembly.result(shared, &images, index.clone(), annotations, references.clone(), compilers.to_vec());
+    let mut result =
+        assembly.result(shared, &images, index.clone(), annotations, references.clone(), compilers.to_vec());
+    for manifest in &mut result.manifests {
+        manifest.smoke = tried.get(&manifest.platform).cloned().unwrap_or_default();
+    }
     let tags = tags.iter().map(ToString::to_string).collect();
     Ok(BuildOutcome { index, manifests, references, tags, result })
 }

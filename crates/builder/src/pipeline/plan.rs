@@ -112,10 +112,12 @@ impl Drawing {
         let values = Variables { platform: Some(*platform), facts: &assembly.facts };
         let hide = allow.contains(&CheckId::HiddenFile);
         let lay = || Ground::lay(spec, &assembly.context, &values, Tree::clone(&self.base), hide);
-        let draft = self.ground.get_or_init(lay).clone().draft(spec, &values, &self.programs)?;
+        let draft = self.ground.get_or_init(lay).clone().draft(spec, &assembly.context, &values, &self.programs)?;
         let around = assembly.around(*platform);
-        let config = container(spec, &values, &around, &draft.accounts, allow.contains(&CheckId::User))?;
-        if !allow.contains(&CheckId::Entrypoint) {
+        // Users and programs may be what a command makes.
+        let any_user = draft.open || allow.contains(&CheckId::User);
+        let config = container(spec, &values, &around, &draft.accounts, any_user)?;
+        if !draft.open && !allow.contains(&CheckId::Entrypoint) {
             check_entrypoint(spec, &config, &draft.tree, *platform)?;
         }
         Ok(Outline { layers: draft.groups.iter().map(LayerOutline::of).collect(), config })

@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 
 use super::*;
 use crate::image::Context;
-use crate::spec::model::FileSpec;
+use crate::spec::model::{FileSpec, MountKind};
 
 /// Whether the sources of all platforms are there.
 pub(super) fn check(
@@ -27,8 +27,10 @@ pub(super) fn check(
         let files: Vec<&FileSpec> =
             own.files.iter().map(|file| &file.value).filter(|file| !again || file.from.varies()).collect();
         let binaries = own.binaries.iter().map(|binary| program(&binary.value.source, context, &values, env));
-        let binaries = binaries.filter_map(Result::err).map(|problem| *problem);
-        for problem in binaries.chain(missing(&files, context, &values, jobs)) {
+        let mounts = own.runs.iter().flat_map(|run| &run.value.mounts);
+        let mounts = mounts.map(|mount| mounted(&mount.value.kind, context, &values));
+        let single = binaries.chain(mounts).filter_map(Result::err).map(|problem| *problem);
+        for problem in single.chain(missing(&files, context, &values, jobs)) {
             // Most are the same for every platform.
             if !problems.iter().any(|told| told.place() == problem.place() && told.message == problem.message) {
                 problems.push(problem);
@@ -56,6 +58,27 @@ fn missing(files: &[&FileSpec], context: &Context, values: &Variables<'_>, jobs:
         let join = |look: ScopedJoinHandle<'_, _>| look.join().unwrap_or_else(|panic| resume_unwind(panic));
         looks.into_iter().flat_map(join).collect()
     })
+}
+
+/// What a command is to find.
+fn mounted(kind: &MountKind, context: &Context, values: &Variables<'_>) -> Result<(), Box<Diagnostic>> {
+    match kind {
+        MountKind::Cache(_) | MountKind::Tmpfs => Ok(()),
+        MountKind::Bind(path) => context.open(path, values).map(drop),
+        MountKind::Secret(path) => {
+            let file = context.open(path, values)?;
+            if file.is_file() {
+                return Ok(());
+            }
+            let shown = file.strip_prefix(context.directory()).unwrap_or(&file).display();
+            Err(Box::new(Diagnostic::error("source", format!("the secret {shown} is no file"), path.place)))
+        }
+        MountKind::SecretEnv(name) if values.facts.env.contains_key(&name.value) => Ok(()),
+        MountKind::SecretEnv(name) => {
+            let message = format!("the environment does not set the secret {}", name.value);
+            Err(Box::new(Diagnostic::error("secret", message, name.place).hint("export it before mab is started")))
+        }
+    }
 }
 
 fn program(

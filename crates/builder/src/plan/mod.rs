@@ -13,9 +13,10 @@ use oci_layout::layer::EntryKind;
 use serde::Serialize;
 
 use crate::image::{FORMAT, Group};
+use crate::sandbox::Network;
 use crate::spec::annotation::index_annotations;
-use crate::spec::model::{BinarySource, BuildSpec};
-use crate::spec::{Diagnostic, Facts, Variables, render, render_file};
+use crate::spec::model::{BinarySource, BuildSpec, RunSpec, SmokeCommand};
+use crate::spec::{Diagnostic, Facts, Placed, Template, Variables, render, render_file};
 use crate::target::TargetPlatform;
 
 /// Version of the plan's JSON. It grows by new keys; another number means another shape.
@@ -63,7 +64,13 @@ pub struct PlatformPlan {
     pub base: Option<BasePlan>,
     /// Its programs, in order.
     pub programs: Vec<ProgramPlan>,
-    /// The layers above the base, lowest first. Nothing where the base was not looked at.
+    /// The commands that are run on it, in order; what layers they make shows when they have run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<RunPlan>,
+    /// The trial runs of what comes of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub smoke: Vec<Vec<String>>,
+    /// The layers above the base, lowest first, up to the first command. Nothing where the base was not looked at.
     pub layers: Option<Vec<LayerOutline>>,
     /// How a container would run. Nothing where the base was not looked at.
     pub config: Option<ContainerConfig>,
@@ -93,6 +100,16 @@ pub struct ProgramPlan {
     pub kind: &'static str,
     /// Directory or file, relative to the build file.
     pub from: String,
+}
+
+/// A command that is run on a platform's image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunPlan {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// It can reach what this machine reaches.
+    pub network: bool,
 }
 
 /// A layer.
@@ -169,6 +186,9 @@ pub(crate) fn of_image(known: Known<'_>) -> Result<ImagePlan, Vec<Diagnostic>> {
             base: bases.remove(&platform),
             programs: programs(spec.of(platform), &Variables { platform: Some(platform), facts })
                 .map_err(|problem| vec![*problem])?,
+            run: spec.of(platform).runs.iter().map(|run| RunPlan::of(&run.value)).collect(),
+            smoke: smoke(spec.of(platform), &Variables { platform: Some(platform), facts }, config.as_ref())
+                .map_err(|problem| vec![*problem])?,
             layers,
             config,
         });
@@ -194,6 +214,34 @@ fn programs(spec: &BuildSpec, values: &Variables<'_>) -> Result<Vec<ProgramPlan>
             BinarySource::File(file) => ("file", render(file, values)?),
         };
         Ok(ProgramPlan { path: render_file(&binary.value.to, values)?.to_string(), kind, from })
+    });
+    each.collect()
+}
+
+impl RunPlan {
+    fn of(run: &RunSpec) -> Self {
+        Self { command: run.command.clone(), network: run.network == Network::Host }
+    }
+}
+
+/// What the trial runs would start, as far as the config is known.
+fn smoke(
+    spec: &BuildSpec,
+    values: &Variables<'_>,
+    config: Option<&ContainerConfig>,
+) -> Result<Vec<Vec<String>>, Box<Diagnostic>> {
+    let entrypoint = || config.and_then(|config| config.entrypoint.clone()).unwrap_or_default();
+    let words =
+        |words: &[Placed<Template>]| words.iter().map(|word| render(word, values)).collect::<Result<Vec<_>, _>>();
+    let each = spec.smoke.iter().map(|smoke| {
+        Ok(match &smoke.value.command {
+            SmokeCommand::Image => entrypoint()
+                .into_iter()
+                .chain(config.and_then(|config| config.cmd.clone()).unwrap_or_default())
+                .collect(),
+            SmokeCommand::Arguments(arguments) => entrypoint().into_iter().chain(words(arguments)?).collect(),
+            SmokeCommand::Program(program) => words(program)?,
+        })
     });
     each.collect()
 }

@@ -67,6 +67,44 @@ pub struct ManifestResult {
     pub layers: Vec<Descriptor>,
     /// What it stands on; nothing for `scratch`.
     pub base: Option<BaseResult>,
+    /// The commands that were run on it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepResult>,
+    /// What came of its trial runs, in the order of the build file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smoke: Vec<SmokeResult>,
+}
+
+/// A command that was run on a platform's image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Whether it could reach nothing that changes from day to day: no network.
+    pub reproducible: bool,
+}
+
+/// A trial run of a platform's image. Where one has failed there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmokeResult {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: SmokeOutcome,
+}
+
+/// What came of a trial run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum SmokeOutcome {
+    /// The program did what the build file says.
+    Passed,
+    /// It was not started.
+    Skipped {
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// The base of a platform.

@@ -78,7 +78,8 @@ pub(super) fn own() -> TargetPlatform {
     if cfg!(target_arch = "aarch64") { TargetPlatform::ARM64 } else { TargetPlatform::AMD64 }
 }
 
-async fn unpack_layer(
+/// The directory of a layer in the cache, which is unpacked if it is not there yet.
+pub(crate) async fn unpack_layer(
     source: &Arc<Source>,
     layer: &Descriptor,
     diff_id: Digest,

@@ -12,6 +12,7 @@
 //! environment, keyrings or descriptors reaches the program, and nothing is left behind, also when
 //! mab is killed. Only the [`sys`] module has `unsafe` code.
 
+mod attend;
 mod confine;
 mod container;
 mod devices;
@@ -27,6 +28,7 @@ mod report;
 mod seccomp;
 pub mod stage;
 mod start;
+pub mod step;
 mod sys;
 mod syscalls;
 
@@ -35,10 +37,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use attend::attend;
 pub use container::{Container, Overrides};
 pub use emulator::{Emulator, Execution, NoEmulator};
 pub use error::SandboxError;
 pub use host::{Gap, HostReport, execution, survey};
+pub(crate) use layers::unpack_layer;
 pub use layers::{Image, Unpacked, unpack};
 pub use report::{Ability, Ending};
 pub use start::{Control, Running, Streams, start};

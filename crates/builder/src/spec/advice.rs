@@ -93,6 +93,7 @@ impl Problem {
             Self::Port { .. } => diagnostic.hint("write `8000`, `8000/tcp`, `8000/udp` or `8000-8010/tcp`"),
             Self::ExecSetting { .. } => diagnostic
                 .hint("a build file runs nothing that `cargo build` or `go build` would not; `--allow-exec` allows it"),
+            Self::BesideSteps { key } => diagnostic.hint(format!("write it as one of the steps: `- {key}: …`")),
             Self::Override { .. } => {
                 diagnostic.hint("write `--set KEY=VALUE`, such as `--set config.env.RUST_LOG=debug`")
             }

@@ -45,6 +45,8 @@ pub struct Diagnostic {
     pub label: Option<Label>,
     /// Other places that belong to it, such as the first of two.
     pub related: Vec<Label>,
+    /// What belongs to it, such as what a program has written: a line each.
+    pub notes: Vec<String>,
     /// What to do about it, each a sentence.
     pub hints: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Diagnostic {
             message: message.into(),
             label: place.map(|place| Label { place, text: String::new() }),
             related: Vec::new(),
+            notes: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -89,6 +92,13 @@ impl Diagnostic {
     #[must_use]
     pub fn related(mut self, place: Option<Place>, text: impl Into<String>) -> Self {
         self.related.extend(place.map(|place| Label { place, text: text.into() }));
+        self
+    }
+
+    /// With one more line that belongs to it.
+    #[must_use]
+    pub fn note(mut self, line: impl Into<String>) -> Self {
+        self.notes.push(line.into());
         self
     }
 
@@ -145,7 +155,7 @@ impl<'a> IntoIterator for &'a Diagnostics {
     }
 }
 
-/// Plain lines `FILE:LINE:COLUMN: error: message`, each with its hints below.
+/// Plain lines `FILE:LINE:COLUMN: error: message`, each with its notes and hints below.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.iter().enumerate() {
@@ -164,6 +174,9 @@ impl fmt::Display for Diagnostics {
             }
             for related in &diagnostic.related {
                 write!(f, "\n  {}: {}", related.place, related.text)?;
+            }
+            for note in &diagnostic.notes {
+                write!(f, "\n  {note}")?;
             }
             for hint in &diagnostic.hints {
                 write!(f, "\n  hint: {hint}")?;

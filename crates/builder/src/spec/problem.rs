@@ -56,7 +56,6 @@ problems! {
     "too-many-choices" ("{section} can have only one of {}", list(keys, "and")) TooManyChoices {
         section: String, keys: Vec<String>, second: Place
     },
-    "reserved-key" ("`{key}` is not there yet: the name is kept for a later version") Reserved { key: String },
     "type" ("{what} must be {expected}, but is {found}") Type {
         what: String, expected: String, found: &'static str, hint: Option<String>
     },
@@ -114,6 +113,8 @@ problems! {
     "pattern-target" ("`{from}` can match several files, so `to` must end in `/`") PatternTarget { from: String },
     "carried" ("mab carries nothing called `{name}`") Carried { name: String },
     "capability" ("`{found}` is no capability") Capability { found: String, nearest: Vec<String> },
+    "beside-steps" ("`{key}` cannot stand beside `steps`, which has all parts of the image") BesideSteps { key: String },
+    "pattern" ("`{found}` is no regular expression: {reason}") Pattern { found: String, reason: String },
     "duration" ("`{found}` is no duration: {reason}") Duration { found: String, reason: &'static str },
     "date" ("`{found}` is no date") Date { found: String },
     "passwd-field" ("`{what}` cannot hold {sign}") PasswdField { what: String, sign: &'static str },

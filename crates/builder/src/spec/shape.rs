@@ -40,7 +40,7 @@ fn subject(section: &Section, trail: Trail<'_>) -> String {
 /// Reports everything in `node` that is not as `kind` says.
 pub(crate) fn check(node: &Node, kind: &Kind, trail: Trail<'_>, sink: &mut Sink) {
     match (kind, &node.value) {
-        (Kind::Reserved, _) | (_, Value::Broken) => {}
+        (_, Value::Broken) => {}
         (Kind::Either(kinds), _) => match kinds.iter().find(|kind| same_shape(kind, &node.value)) {
             Some(kind) => check(node, kind, trail, sink),
             None => wrong_type(node, kind, trail, sink),
@@ -114,9 +114,6 @@ fn keys(node: &Node, section: &'static Section, entries: &[Entry], trail: Trail<
     for entry in entries {
         match section.key(&entry.key) {
             None => unknown(section, entry, trail, sink),
-            Some(key) if matches!(key.kind, Kind::Reserved) => {
-                sink.problem(Problem::Reserved { key: key.name.to_owned() }, entry.key_place);
-            }
             Some(key) => check(&entry.node, &key.kind, Trail::Key(&trail, key.name), sink),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use builder::build::SmokeMode;
 use clap::Args;
 
 use super::output::{self, Destination};
@@ -50,6 +51,13 @@ pub(crate) struct Build {
     /// Write the index's digest to FILE; for one image only
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Run the commands under `run` and `steps` again, whatever is known of earlier builds
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) no_cache: bool,
+    /// Trial runs of the finished images, as `smoke` in the build file has them: where this machine
+    /// can run them; all of them, or there is no image; none
+    #[arg(long, value_enum, default_value_t = Smoke::Auto, conflicts_with = "dry_run")]
+    pub(crate) smoke: Smoke,
     /// Show what would be done: bases, compiler calls, layers, tags. Nothing is compiled or written
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -67,4 +75,22 @@ pub(crate) struct Build {
     /// Say more
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// Trial runs of finished images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Smoke {
+    Auto,
+    Require,
+    Skip,
+}
+
+impl From<Smoke> for SmokeMode {
+    fn from(smoke: Smoke) -> Self {
+        match smoke {
+            Smoke::Auto => Self::Auto,
+            Smoke::Require => Self::Require,
+            Smoke::Skip => Self::Skip,
+        }
+    }
 }

@@ -54,6 +54,8 @@ async fn go(arguments: &Build, session: &Session, specs: Vec<BuildSpec>, reporte
         locked: arguments.locked,
         locked_compilers: arguments.locked_compilers,
         offline: arguments.offline,
+        no_cache: arguments.no_cache,
+        smoke: arguments.smoke.into(),
         bundles: environment::bundles(&arguments.bundles, &session.env),
         colour: request.colour && arguments.progress != Progress::Json,
         ..request

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use builder::build::{BuildError, BuildRequest};
+use builder::build::{BuildError, BuildRequest, Sandbox, SmokeMode};
 use builder::event::{Event, Reporter};
 use builder::process::{Children, Environment};
 use builder::spec::BuildSpec;
@@ -15,6 +15,11 @@ use crate::cli::{Images, Registries};
 use crate::diagnostics::Look;
 use crate::signals::Interrupted;
 use crate::{environment, errors, exit, signals, text};
+
+/// mab itself, whatever its file is called by now.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+/// Asks for a copy of the images' files in place of an overlay.
+const COPY: &str = "MAB_SANDBOX_COPY";
 
 /// What a command works with that asks registries and runs compilers.
 pub(crate) struct Tools {
@@ -94,9 +99,17 @@ impl Session {
             bundles: environment::bundles(&[], &self.env),
             colour: self.look.colour,
             rustc_wrapper: std::env::current_exe().map_err(|error| self.fail(&error, &[], exit::OTHER))?,
+            sandbox: self.sandbox(),
+            no_cache: false,
+            smoke: SmokeMode::default(),
             source_date_epoch: self.source_date_epoch()?,
             env: self.env.clone(),
         })
+    }
+
+    /// What programs of images are started with.
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        Sandbox { executable: OWN_EXECUTABLE.into(), overlay: self.env.get(COPY).is_none() }
     }
 
     /// `SOURCE_DATE_EPOCH`. What is no number of seconds is told, and comes back as an exit code.

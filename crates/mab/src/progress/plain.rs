@@ -31,7 +31,8 @@ impl Plain {
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started { id, phase, platform, what, .. } => {
-                let begins = (phase == Phase::Compile && !self.quiet).then(|| label(phase, platform, &what));
+                let begins = (matches!(phase, Phase::Compile | Phase::Run) && !self.quiet)
+                    .then(|| label(phase, platform, &what));
                 pieces.insert(id, Piece { phase, platform, what });
                 begins
             }

@@ -6,10 +6,12 @@
 //! who can write into it could otherwise choose what goes into images.
 
 mod layers;
+mod mounts;
 mod prune;
 mod unpacked;
 
 pub use layers::Origin;
+pub use mounts::StepScratch;
 pub use prune::Pruned;
 pub use unpacked::Unpacking;
 
@@ -281,7 +283,7 @@ impl Cache {
                 }
             }
         }
-        for top in [PROGRAMS, UNPACKED, unpacked::DIRECTORY] {
+        for top in [PROGRAMS, UNPACKED, mounts::DIRECTORY, unpacked::DIRECTORY] {
             self.directories(top, &mut files)?;
         }
         Ok(files)

@@ -21,6 +21,8 @@ fn result(platforms: &[&str], content: &str) -> ImageResult {
             config: descriptor(oci_layout::media_type::OCI_CONFIG, name),
             layers: Vec::new(),
             base: Some(BaseResult { name: Some("example.com/base:1".to_owned()), digest, manifest: digest }),
+            steps: Vec::new(),
+            smoke: Vec::new(),
         }
     });
     let manifests: Vec<ManifestResult> = manifests.collect();

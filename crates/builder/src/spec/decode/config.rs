@@ -37,7 +37,7 @@ impl Decoder<'_> {
     }
 
     /// An empty list says something: no arguments, whatever the base has.
-    fn arguments(&mut self, node: Option<&Node>) -> Option<Vec<Placed<Template>>> {
+    pub(super) fn arguments(&mut self, node: Option<&Node>) -> Option<Vec<Placed<Template>>> {
         Some(items(node?).iter().filter_map(|node| self.template(node)).collect())
     }
 

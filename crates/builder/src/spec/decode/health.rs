@@ -26,7 +26,7 @@ impl Decoder<'_> {
         Some(HealthcheckSpec::Check { test: test?, interval, timeout, start_period, start_interval, retries })
     }
 
-    fn duration(&mut self, node: Option<&Node>) -> Option<i64> {
+    pub(super) fn duration(&mut self, node: Option<&Node>) -> Option<i64> {
         let node = node?;
         let text = &scalar(node)?.text;
         match nanoseconds(text) {

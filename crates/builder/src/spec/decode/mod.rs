@@ -8,14 +8,17 @@ mod clashes;
 mod config;
 mod content;
 mod health;
+mod parts;
 mod path;
 mod per_platform;
+mod smoke;
 mod values;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use self::parts::Parts;
 use super::diagnostic::Sink;
 use super::model::BuildSpec;
 use super::place::{Place, Placed, Sources};
@@ -186,11 +189,7 @@ impl Decoder<'_> {
         }
         let without: Vec<_> = platforms.iter().filter(|it| !bases.contains(&it.value)).cloned().collect();
         let base = self.base(fields.get("base"), &without);
-        let binaries = self.each(fields.items("binaries"), Self::binary);
-        let files = self.each(fields.items("files"), Self::file);
-        let links = self.each(fields.items("links"), Self::link);
-        let directories = self.each(fields.items("directories"), Self::directory);
-        let users = self.users(fields.items("users"));
+        let Parts { order, binaries, files, links, directories, users, runs } = self.parts(root, &fields);
         let config = fields.get("config").map(|node| self.config(node)).unwrap_or_default();
         let inherit = fields.get("inherit").map(config::inherit).unwrap_or_default();
         let labels = self.labels(fields.get("labels"));
@@ -199,6 +198,7 @@ impl Decoder<'_> {
         let created = fields.get("created").and_then(|node| self.created(node));
         let layers = fields.get("layers").map(config::layers).unwrap_or_default();
         let allow = fields.items("allow").iter().filter_map(|node| self.check(node)).collect();
+        let smoke = self.smoke(fields.get("smoke"));
         let spec = BuildSpec {
             file: file.to_owned(),
             directory: file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
@@ -211,11 +211,13 @@ impl Decoder<'_> {
             all_platforms: Vec::new(),
             base: base?,
             env: self.env.iter().map(|name| name.value.clone()).collect(),
+            parts: order,
             binaries,
             files,
             links,
             directories,
             users,
+            runs,
             config,
             inherit,
             labels,
@@ -224,6 +226,7 @@ impl Decoder<'_> {
             created,
             layers,
             allow,
+            smoke,
             per_platform: BTreeMap::new(),
         };
         // Who misspelt a path should not also read that two paths clash.

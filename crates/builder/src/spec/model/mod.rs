@@ -6,6 +6,8 @@
 mod binary;
 mod config;
 mod content;
+mod part;
+mod smoke;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use crate::target::TargetPlatform;
 pub use binary::{BinarySource, BinarySpec, GlibcVersion, GoSpec, Link, RustSpec};
 pub use config::{ConfigSpec, HealthTest, HealthcheckSpec, InheritSpec};
 pub use content::{Capabilities, DirectorySpec, FileSource, FileSpec, Id, LinkSpec, Owner, UserSpec};
+pub use part::{ContentRange, MountKind, MountSpec, Part, RunSpec};
+pub use smoke::{SmokeCommand, SmokeSpec};
 
 /// One image.
 #[derive(Clone, Debug)]
@@ -50,6 +54,8 @@ pub struct BuildSpec {
     pub base: BaseSpec,
     /// Variables of the environment that templates may read.
     pub env: Vec<String>,
+    /// In which order what follows is put into the image.
+    pub parts: Vec<Part>,
     /// Programs.
     pub binaries: Vec<Placed<BinarySpec>>,
     /// Copied files and trees.
@@ -60,6 +66,8 @@ pub struct BuildSpec {
     pub directories: Vec<Placed<DirectorySpec>>,
     /// Users that are added to the base's.
     pub users: Vec<Placed<UserSpec>>,
+    /// Commands that are run on the image.
+    pub runs: Vec<Placed<RunSpec>>,
     /// How a container of the image runs.
     pub config: ConfigSpec,
     /// What is taken over from the base's config.
@@ -76,6 +84,8 @@ pub struct BuildSpec {
     pub layers: LayersSpec,
     /// Identifiers of checks whose finding is let through.
     pub allow: Vec<Placed<CheckId>>,
+    /// Trial runs of the finished image, in order.
+    pub smoke: Vec<Placed<SmokeSpec>>,
     /// The whole spec for each platform that `per-platform` says something about, with that in
     /// it. Ask with [`BuildSpec::of`].
     pub per_platform: BTreeMap<TargetPlatform, BuildSpec>,

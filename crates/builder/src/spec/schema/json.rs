@@ -29,7 +29,7 @@ pub fn json_schema() -> Value {
 
 fn section(section: &'static Section, definitions: &mut BTreeMap<String, Value>) -> Value {
     let mut properties = BTreeMap::new();
-    for key in section.keys.iter().filter(|key| !matches!(key.kind, Kind::Reserved)) {
+    for key in section.keys {
         let mut value = kind(&key.kind, definitions);
         let default = match key.default {
             "" => String::new(),
@@ -90,7 +90,6 @@ fn kind(kind_of: &'static Kind, definitions: &mut BTreeMap<String, Value>) -> Va
             let any_of: Vec<Value> = kinds.iter().map(|it| kind(it, definitions)).collect();
             json!({ "anyOf": any_of })
         }
-        Kind::Reserved => Value::Bool(false),
     }
 }
 
@@ -145,6 +144,8 @@ fn text(format: Format) -> Value {
         Format::Word => plain(r"^[^\s,-][^\s,]*$"),
         Format::Check => json!({ "enum": CheckId::ALL.iter().map(|check| check.name()).collect::<Vec<_>>() }),
         Format::EnvName => plain("^[A-Za-z_][A-Za-z0-9_]*$"),
+        Format::Words => json!({ "type": "string" }),
+        Format::Pattern => json!({ "type": "string", "format": "regex" }),
         Format::Duration => plain("^(?:[0-9]+(?:h|m|s|ms|us|ns))+$"),
         Format::Capability => {
             let names: Vec<String> =

@@ -32,7 +32,7 @@ impl Section {
 
     /// The names that a file can use.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.keys.iter().filter(|key| !matches!(key.kind, Kind::Reserved)).map(|key| key.name)
+        self.keys.iter().map(|key| key.name)
     }
 }
 
@@ -74,8 +74,6 @@ pub enum Kind {
     Section(&'static Section),
     /// One of several, told apart by whether it is a list, a map or neither.
     Either(&'static [Kind]),
-    /// A name that is kept for later.
-    Reserved,
 }
 
 /// What a text must look like.
@@ -131,6 +129,10 @@ pub enum Format {
     Date,
     /// Identifier of a check.
     Check,
+    /// Regular expression.
+    Pattern,
+    /// Anything, as it is.
+    Words,
 }
 
 /// What the keys of a free map are.
@@ -159,7 +161,6 @@ impl Kind {
             Self::List(_) | Self::NonEmpty(_) => "a list".to_owned(),
             Self::Table(..) | Self::Section(_) => "a map".to_owned(),
             Self::Either(kinds) => kinds.iter().map(Self::expected).collect::<Vec<_>>().join(" or "),
-            Self::Reserved => "left out".to_owned(),
         }
     }
 }

@@ -2,13 +2,33 @@
 
 use std::fmt::Write as _;
 
-use super::table::{BINARY, CONFIG, DIRECTORY, FILE, GO, HEALTHCHECK, INHERIT, LAYERS, LINK, PLATFORM, RUST, USER};
+use super::table::{
+    BINARY, CONFIG, DIRECTORY, FILE, GO, HEALTHCHECK, INHERIT, LAYERS, LINK, MOUNT, PLATFORM, RUN, RUST, SMOKE, STEP,
+    USER,
+};
 use super::{Format, Key, Kind, ROOT, Section};
 use crate::spec::variable::VARIABLES;
 
 /// Every section, in the order of the page.
-pub static SECTIONS: [&Section; 13] =
-    [&ROOT, &BINARY, &RUST, &GO, &FILE, &LINK, &DIRECTORY, &USER, &CONFIG, &HEALTHCHECK, &INHERIT, &LAYERS, &PLATFORM];
+pub static SECTIONS: [&Section; 17] = [
+    &ROOT,
+    &BINARY,
+    &RUST,
+    &GO,
+    &FILE,
+    &LINK,
+    &DIRECTORY,
+    &USER,
+    &RUN,
+    &MOUNT,
+    &STEP,
+    &SMOKE,
+    &CONFIG,
+    &HEALTHCHECK,
+    &INHERIT,
+    &LAYERS,
+    &PLATFORM,
+];
 
 /// `docs/build-file.md`.
 pub fn reference() -> String {
@@ -21,17 +41,8 @@ pub fn reference() -> String {
             heading(title),
             section.doc
         );
-        for key in section.keys.iter().filter(|key| !matches!(key.kind, Kind::Reserved)) {
+        for key in section.keys {
             let _ = writeln!(page, "| `{}` | {} | {} |", key.name, value(&key.kind), meaning(key));
-        }
-        let reserved: Vec<String> = section
-            .keys
-            .iter()
-            .filter(|key| matches!(key.kind, Kind::Reserved))
-            .map(|key| format!("`{}`", key.name))
-            .collect();
-        if !reserved.is_empty() {
-            let _ = write!(page, "\nThe names {} are kept for later; using one is an error.\n", reserved.join(", "));
         }
         if !section.one_of.is_empty() {
             let names: Vec<String> = section.one_of.iter().map(|name| format!("`{name}`")).collect();
@@ -72,7 +83,7 @@ fn value(kind: &Kind) -> String {
     match kind {
         Kind::Text(format) | Kind::Literal(format) => format.words().to_owned(),
         Kind::Integer(least, most) if least == most => format!("`{least}`"),
-        Kind::Integer(0, _) => "number".to_owned(),
+        Kind::Integer(0, most) if *most > 255 => "number".to_owned(),
         Kind::Integer(least, most) => format!("number from {least} to {most}"),
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
@@ -80,7 +91,6 @@ fn value(kind: &Kind) -> String {
         Kind::Table(_, inner) => format!("map to {}", value(inner)),
         Kind::Section(section) => format!("[map](#{})", anchor(section.name)),
         Kind::Either(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join(" or "),
-        Kind::Reserved => String::new(),
     }
 }
 
@@ -124,6 +134,8 @@ impl Format {
             Self::Capability => "capability name",
             Self::Date => "date",
             Self::Check => "check identifier",
+            Self::Pattern => "regular expression",
+            Self::Words => "text",
         }
     }
 }

@@ -41,6 +41,20 @@ const CAPABILITIES: Kind = Kind::List(&Kind::Text(Format::Capability));
 const CAPABILITIES_DOC: &str = "File capabilities, such as `net_bind_service`, permitted and effective.";
 const REPLACE_DOC: &str = "Whether what the base has at that path is replaced; otherwise it is an error.";
 const BASE: Kind = Kind::Text(Format::Base);
+const SMOKES: Kind = Kind::Either(&[Kind::List(&Kind::Section(&SMOKE)), Kind::Section(&SMOKE)]);
+const SMOKES_DOC: &str = "Trial runs: each platform's finished image is started in a sandbox, and must do what is said \
+     here before a tag, an `index.json` or an archive names it. One, or a list.";
+const RUNS: Kind =
+    Kind::List(&Kind::Either(&[SHELL_TEXT, Kind::NonEmpty(&Kind::Literal(Format::Words)), Kind::Section(&RUN)]));
+const RUNS_DOC: &str = "Commands that are run on the image of each platform, emulated where it is foreign, after \
+     directories, links, users and files and before the programs are put in; what each changes becomes a layer. A \
+     text is for the image's `/bin/sh -c`, a list is a program with its arguments. docs/run.md says what they can \
+     reach.";
+const SHELL_TEXT: Kind = Kind::Text(Format::Words);
+const STEPS: Kind = Kind::NonEmpty(&Kind::Section(&STEP));
+const STEPS_DOC: &str = "The parts of the image in another order than the usual one, in place of `directories`, `links`, \
+     `users`, `files`, `run` and `binaries` at the top.";
+const DURATION: Kind = Kind::Text(Format::Duration);
 
 /// The whole file.
 pub static ROOT: Section = section(
@@ -72,6 +86,8 @@ pub static ROOT: Section = section(
         key("links", Kind::List(&Kind::Section(&LINK)), "Symbolic links."),
         key("directories", Kind::List(&Kind::Section(&DIRECTORY)), "Directories."),
         key("users", Kind::List(&Kind::Section(&USER)), "Users and groups that are added to those of the base."),
+        key("run", RUNS, RUNS_DOC),
+        key("steps", STEPS, STEPS_DOC),
         key("config", Kind::Section(&CONFIG), "How a container of the image runs."),
         key("labels", LABELS, "Labels of the image."),
         key("inherit", Kind::Section(&INHERIT), "What is taken over from the base."),
@@ -88,14 +104,12 @@ pub static ROOT: Section = section(
             .default("SOURCE_DATE_EPOCH where it is set, else 1970-01-01T00:00:00Z"),
         key("layers", Kind::Section(&LAYERS), "How layers are cut and compressed."),
         key("allow", Kind::List(&Kind::Text(Format::Check)), "Identifiers of checks whose finding is let through."),
+        key("smoke", SMOKES, SMOKES_DOC),
         key(
             "per-platform",
             Kind::Table(TableKeys::Platforms, &Kind::Section(&PLATFORM)),
             "What is different on some platforms. Maps are joined key by key, a list replaces the whole list.",
         ),
-        key("steps", Kind::Reserved, ""),
-        key("run", Kind::Reserved, ""),
-        key("smoke", Kind::Reserved, ""),
     ],
 );
 
@@ -270,6 +284,94 @@ pub static HEALTHCHECK: Section = section(
     ],
 );
 
+/// One of `run`.
+pub static RUN: Section = section(
+    "run",
+    "A command with settings of its own. In its environment are the base's variables and `TARGETPLATFORM`, \
+     `TARGETOS`, `TARGETARCH` and `TARGETVARIANT`.",
+    &[
+        key(
+            "command",
+            Kind::Either(&[SHELL_TEXT, Kind::NonEmpty(&Kind::Literal(Format::Words))]),
+            "A text for the image's shell, or a program and its arguments; taken as they are, without `${…}` of \
+             the build file.",
+        )
+        .required(),
+        key("env", ENV, "Environment, for this command alone."),
+        key("workdir", IMAGE_PATH, "The directory that it starts in; made where it is not there.").default("`/`"),
+        key("user", OWNER, "User, or `user:group`, by name or number.").default("root"),
+        key(
+            "network",
+            Kind::Choice(&["none", "host"]),
+            "What it can reach: itself alone, or what this machine can. With `host` the image is not reproducible.",
+        )
+        .default("`none`"),
+        key("timeout", DURATION, "How long it may take.").default("`1h`"),
+        key("mounts", Kind::List(&Kind::Section(&MOUNT)), "What it finds beside the image's own files."),
+    ],
+);
+
+/// One of `mounts` of `run`.
+pub static MOUNT: Section = Section {
+    name: "run: mounts",
+    doc: "What a command finds beside the image's own files; nothing of it gets into the image.",
+    keys: &[
+        key("to", IMAGE_PATH, "Path in the image; made where it is not there, and gone afterwards.").required(),
+        key(
+            "cache",
+            Kind::Text(Format::Word),
+            "Name of a directory in mab's cache, for each platform its own, that is kept from build to build.",
+        ),
+        key("bind", Kind::Text(Format::SourcePath), "File or directory beside the build file, to be read only."),
+        key("tmpfs", Kind::Boolean, "`true` for an empty directory in memory."),
+        key("secret", Kind::Text(Format::SourcePath), "File beside the build file, which only this command sees."),
+        key(
+            "secret-env",
+            Kind::Text(Format::EnvName),
+            "Variable of the environment, listed in `env`, whose value only this command sees, as a file.",
+        ),
+    ],
+    one_of: &["cache", "bind", "tmpfs", "secret", "secret-env"],
+};
+
+/// One of `steps`.
+pub static STEP: Section = Section {
+    name: "steps",
+    doc: "One part of the image, on top of those before it.",
+    keys: &[
+        key("directories", Kind::List(&Kind::Section(&DIRECTORY)), "Directories."),
+        key("links", Kind::List(&Kind::Section(&LINK)), "Symbolic links."),
+        key("users", Kind::List(&Kind::Section(&USER)), "Users and groups."),
+        key("files", Kind::List(&Kind::Section(&FILE)), "Files and directories."),
+        key("run", RUNS, "Commands that are run on the image."),
+        key("binaries", Kind::List(&Kind::Section(&BINARY)), "Programs."),
+    ],
+    one_of: &["directories", "links", "users", "files", "run", "binaries"],
+};
+
+/// One of `smoke`.
+pub static SMOKE: Section = section(
+    "smoke",
+    "A trial run of the finished image, with the environment, user and directory that its config says. \
+     docs/run.md says what it can reach; `--smoke` what happens where it cannot run.",
+    &[
+        key("command", Kind::NonEmpty(&TEMPLATE), "The program and its arguments, in the image.")
+            .default("the image's entrypoint and arguments"),
+        key("args", TEMPLATES, "Arguments for the image's entrypoint, in place of its own; not beside `command`."),
+        key("env", ENV, "Environment, added to the image's."),
+        key("exit-code", Kind::Integer(0, 255), "What the program must end with.").default("`0`"),
+        key("output", TEMPLATE, "Text that its output must have somewhere."),
+        key(
+            "pattern",
+            Kind::Literal(Format::Pattern),
+            "Regular expression that its output must match somewhere; `(?m)^…$` for a line.",
+        ),
+        key("timeout", DURATION, "How long it may take.").default("`60s`"),
+        key("network", Kind::Choice(&["none", "host"]), "What it can reach: itself alone, or what this machine can.")
+            .default("`none`"),
+    ],
+);
+
 /// `inherit`.
 pub static INHERIT: Section = section(
     "inherit",
@@ -323,10 +425,13 @@ pub static PLATFORM: Section = section(
         key("links", Kind::List(&Kind::Section(&LINK)), "Symbolic links."),
         key("directories", Kind::List(&Kind::Section(&DIRECTORY)), "Directories."),
         key("users", Kind::List(&Kind::Section(&USER)), "Users and groups."),
+        key("run", RUNS, "Commands that are run on the image."),
+        key("steps", STEPS, "The parts of the image in another order."),
         key("config", Kind::Section(&CONFIG), "How a container of the image runs."),
         key("inherit", Kind::Section(&INHERIT), "What is taken over from the base."),
         key("labels", LABELS, "Labels."),
         key("annotations", ANNOTATIONS, "Annotations of the platform's manifest and of its descriptor."),
+        key("smoke", SMOKES, "Trial runs; an empty list for none."),
         key("allow", Kind::List(&Kind::Text(Format::Check)), "Identifiers of checks whose finding is let through."),
     ],
 );

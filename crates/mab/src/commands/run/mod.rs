@@ -3,7 +3,6 @@
 mod console;
 mod forward;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use builder::base::BaseError;
@@ -18,11 +17,6 @@ use self::forward::Signals;
 use super::session::Session;
 use crate::cli::{Progress, Run};
 use crate::{environment, exit, progress, text};
-
-/// mab itself, whatever its file is called by now.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
-/// Asks for a copy of the image's files in place of an overlay.
-const COPY: &str = "MAB_SANDBOX_COPY";
 
 pub(crate) fn run(arguments: Run) -> u8 {
     let session = Session::new();
@@ -56,11 +50,12 @@ fn go(arguments: Run, session: &Session) -> Result<u8, u8> {
     };
     let container = Container::of_image(&config.config, overrides).map_err(|error| fail(session, &error))?;
     let mount_point = cache.mount_point().map_err(|error| session.fail(&error, &[], exit::NOT_RUN))?;
+    let own = session.sandbox();
     let request = Request {
-        executable: Path::new(OWN_EXECUTABLE),
+        executable: &own.executable,
         mount_point,
         layers,
-        overlay: session.env.get(COPY).is_none(),
+        overlay: own.overlay,
         network: arguments.network.into(),
         execution,
         time_limit: arguments.timeout,

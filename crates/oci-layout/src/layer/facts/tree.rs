@@ -144,6 +144,18 @@ impl Tree {
         tree
     }
 
+    /// Lays layer `number` over the tree.
+    pub fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
+        self.apply(facts, number);
+    }
+
+    /// Gives everything that was inserted so far to layer `number`.
+    pub fn seal(&mut self, number: usize) {
+        for node in self.nodes.values_mut() {
+            node.layer.get_or_insert(number);
+        }
+    }
+
     /// Lays one layer over the tree, the way engines do that unpack each layer by itself: what it
     /// removes goes first, and a directory of its own replaces a link or file below.
     fn apply(&mut self, facts: &LayerFacts, number: usize) {

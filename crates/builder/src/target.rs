@@ -283,13 +283,14 @@ impl TargetPlatform {
     }
 
     fn position(self) -> usize {
-        TARGETS.iter().position(|row| std::ptr::eq(row, self.0)).unwrap_or(TARGETS.len())
+        TARGETS.iter().position(|row| row.platform == self.0.platform).unwrap_or(TARGETS.len())
     }
 }
 
 impl PartialEq for TargetPlatform {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0)
+        // Not by address: a constant's row may be a copy.
+        self.0.platform == other.0.platform
     }
 }
 impl Eq for TargetPlatform {}
@@ -370,6 +371,8 @@ mod tests {
             [TargetPlatform::AMD64, TargetPlatform::ARM64].map(|it| it.to_string()),
             ["linux/amd64", "linux/arm64"]
         );
+        let parsed = |text: &str| text.parse::<TargetPlatform>().unwrap();
+        assert_eq!([TargetPlatform::AMD64, TargetPlatform::ARM64], [parsed("linux/amd64"), parsed("linux/arm64")]);
         for (row, platform) in TARGETS.iter().zip(&platforms) {
             assert_eq!(row.platform.parse::<Platform>().unwrap().to_string(), row.platform);
             assert_eq!(platform.to_string(), row.platform);

@@ -2,6 +2,7 @@
 
 use super::model::*;
 use super::*;
+use crate::sandbox::Network;
 
 /// What `text` is answered with: nothing, or messages.
 #[track_caller]
@@ -68,6 +69,66 @@ fn the_smallest_file_has_defaults() {
     assert_eq!(spec.tags[0].value.text(), "latest");
     assert_eq!(spec.binaries[0].value.mode, 0o755);
     assert!(spec.config.entrypoint.is_none() && spec.image.is_none());
+}
+
+const STEPS: &str = include_str!("../../../../testdata/good/steps.yaml");
+
+#[test]
+fn steps_keep_their_order_and_platforms_may_have_others() {
+    let spec = good(STEPS);
+    assert_eq!(
+        spec.parts,
+        [
+            Part::Runs(0..1),
+            Part::Content(ContentRange { files: 0..2, ..ContentRange::default() }),
+            Part::Binaries(0..1),
+            Part::Runs(1..3),
+            Part::Content(ContentRange { files: 2..2, users: 0..1, ..ContentRange::default() }),
+        ]
+    );
+    let first = &spec.runs[0].value;
+    assert_eq!(
+        (first.shell, first.command.as_slice()),
+        (true, &["/bin/sh", "-c", "echo $PATH > /etc/path"].map(str::to_owned)[..])
+    );
+    let second = &spec.runs[1].value;
+    assert_eq!(
+        (second.shell, second.command.as_slice()),
+        (false, &["/usr/bin/app", "--write", "1"].map(str::to_owned)[..])
+    );
+    assert_eq!((second.network, second.time_limit.as_secs()), (Network::None, 3600));
+    let last = &spec.runs[2].value;
+    assert_eq!((last.network, last.time_limit.as_secs()), (Network::Host, 90));
+    assert_eq!(last.user.value.user, Some(Id::Name("late".to_owned())));
+    let kinds: Vec<&str> = last
+        .mounts
+        .iter()
+        .map(|mount| match &mount.value.kind {
+            MountKind::Cache(_) => "cache",
+            MountKind::Bind(_) => "bind",
+            MountKind::Tmpfs => "tmpfs",
+            MountKind::Secret(_) => "secret",
+            MountKind::SecretEnv(_) => "secret-env",
+        })
+        .collect();
+    assert_eq!(kinds, ["cache", "bind", "tmpfs", "secret", "secret-env"]);
+    let other = spec.of("linux/arm64".parse().unwrap());
+    assert_eq!(other.parts, [Part::Runs(0..1)]);
+    assert!(other.smoke.is_empty());
+    assert_eq!(spec.smoke.len(), 2);
+    assert_eq!(spec.smoke[0].value.command, SmokeCommand::Image);
+    assert!(matches!(&spec.smoke[1].value.command, SmokeCommand::Arguments(arguments) if arguments.is_empty()));
+    assert!(spec.smoke[1].value.pattern.as_ref().unwrap().value.is_match("a v1 b"));
+    // The usual order.
+    let spec = good("version: 1\nrun: [x]\nbinaries: [{file: a, to: /a}]\nlinks: [{path: /l, to: a}]\n");
+    assert_eq!(
+        spec.parts,
+        [
+            Part::Content(ContentRange { links: 0..1, ..ContentRange::default() }),
+            Part::Runs(0..1),
+            Part::Binaries(0..1)
+        ]
+    );
 }
 
 #[test]
@@ -271,7 +332,7 @@ f:4:23: error: `A B` is not a repository: its name must be lower-case
   hint: write `scratch`, `static`, `oci:DIRECTORY` or a reference such as `docker.io/library/debian:bookworm-slim`
 f:5:17: error: unknown key `confg` in `linux/arm64` (did you mean `config`?)
 f:5:28: error: unknown key `tags` in `linux/arm64`
-  hint: valid here: `base`, `binaries`, `files`, `links`, `directories`, `users`, `config`, `inherit`, `labels`, `annotations` and `allow`",
+  hint: valid here: `base`, `binaries`, `files`, `links`, `directories`, `users`, `run`, `steps`, `config`, `inherit`, `labels`, `annotations`, `smoke` and `allow`",
     );
 }
 

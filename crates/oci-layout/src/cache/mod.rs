@@ -11,7 +11,6 @@ mod prune;
 mod unpacked;
 
 pub use layers::Origin;
-pub use mounts::StepScratch;
 pub use prune::Pruned;
 pub use unpacked::Unpacking;
 

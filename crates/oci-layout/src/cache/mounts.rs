@@ -38,17 +38,3 @@ mod tests {
         assert!(!path.exists());
     }
 }
-/// STUB
-pub struct StepScratch(crate::scratch::ScratchDirectory);
-#[allow(missing_docs)]
-impl StepScratch {
-    pub fn path(&self) -> &std::path::Path {
-        self.0.path()
-    }
-}
-#[allow(missing_docs)]
-impl Cache {
-    pub fn step_scratch(&self) -> Result<StepScratch, CacheError> {
-        Ok(StepScratch(crate::scratch::ScratchDirectory::create(&self.root, ".step-")?))
-    }
-}

@@ -7,10 +7,12 @@
 
 mod layers;
 mod prune;
+mod steps;
 mod unpacked;
 
 pub use layers::Origin;
 pub use prune::Pruned;
+pub use steps::StepScratch;
 pub use unpacked::Unpacking;
 
 use std::collections::BTreeMap;

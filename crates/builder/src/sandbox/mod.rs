@@ -27,6 +27,7 @@ mod report;
 mod seccomp;
 pub mod stage;
 mod start;
+pub mod step;
 mod sys;
 mod syscalls;
 

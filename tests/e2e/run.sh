@@ -331,14 +331,14 @@ test_nothing_is_left_after_signals() {
     as_user sh -c 'echo $$ >pid; exec "$@"' sh mab run "$(BASE)" -- /bin/true &
     pid=$!
     for _ in $(seq 500); do
-        compgen -G "$TEST_HOME/.cache/mab/unpacked-1/.unpacking-*" >/dev/null && break
+        compgen -G "$TEST_HOME/.cache/mab/unpacked-2/.unpacking-*" >/dev/null && break
         sleep 0.005
     done
     kill -KILL "$(<"$T/pid")" 2>/dev/null || true
     wait "$pid" || true
     gone
     run_in 0 "$(BASE)" -- /bin/true
-    [[ -z $(compgen -G "$TEST_HOME/.cache/mab/unpacked-1/.unpacking-*") ]] || fail "leftovers in the cache"
+    [[ -z $(compgen -G "$TEST_HOME/.cache/mab/unpacked-2/.unpacking-*") ]] || fail "leftovers in the cache"
 }
 
 test_what_a_program_leaves_running_ends_with_it() {

@@ -142,6 +142,7 @@ fn list(entries: &[Entry]) -> Result<(), Box<dyn Error>> {
             EntryKind::Directory => ("directory", "", real.mode, 0, String::new()),
             EntryKind::Symlink { target } => ("symlink", target.as_str(), 0o777, 0, String::new()),
             EntryKind::HardLink { .. } => return Err("a hard link to a hard link".into()),
+            _ => return Err("nothing that other readers list".into()),
         };
         let capability: String = real.xattrs.values().flatten().map(|byte| format!("{byte:02x}")).collect();
         let path = entry.path.relative();

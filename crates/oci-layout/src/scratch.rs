@@ -4,12 +4,17 @@
 //! that its owner is gone, and may remove it. Owners never wait for each other. The names of one
 //! kind of directory share a prefix.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, chmodat, fchmod, openat, renameat_with, unlinkat};
+use rustix::io::Errno;
 
 use crate::lock::LockError;
 use crate::store::StoreError;
@@ -53,7 +58,7 @@ impl ScratchDirectory {
     pub fn remove(&self) {
         // A file that is made meanwhile lets the removal of its directory fail.
         for _ in 0..8 {
-            match fs::remove_dir_all(&self.path) {
+            match remove_all(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path.exists() => return,
                 Err(error) => {
@@ -90,6 +95,88 @@ fn lock(path: &Path) -> Result<Option<File>, StoreError> {
         Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("look at", path)(error)),
+    }
+}
+
+/// Removes a directory of this user's with all that is in it: directories that are closed to their owner, too,
+/// and any number of them inside each other.
+///
+/// What is in a directory that is in the way is moved up, next to it: so there are never more than two open.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    let top = open_up(CWD, path.as_os_str())?;
+    let mut moved = 0_u64;
+    loop {
+        let names = names_in(&top)?;
+        if names.is_empty() {
+            return Ok(unlinkat(CWD, path, AtFlags::REMOVEDIR)?);
+        }
+        for name in &names {
+            let name = OsStr::from_bytes(name);
+            if remove_one(&top, name)? {
+                continue;
+            }
+            let directory = open_up(&top, name)?;
+            for inside in names_in(&directory)? {
+                let inside = OsStr::from_bytes(&inside);
+                if !remove_one(&directory, inside)? {
+                    // Its entry for what is above it changes.
+                    open_up(&directory, inside)?;
+                    move_up(&directory, inside, &top, &mut moved)?;
+                }
+            }
+            remove_one(&top, name)?;
+        }
+    }
+}
+
+/// Removes a file or empty directory; false where it is a directory with something in it.
+fn remove_one(parent: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(Errno::NOENT) => return Ok(true),
+        removed => return Ok(removed.map(|()| true)?),
+    }
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => Ok(false),
+        Err(Errno::NOENT) => Ok(true),
+        removed => Ok(removed.map(|()| true)?),
+    }
+}
+
+/// Opens a directory, and lets its owner do with it what they want.
+fn open_up(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let all = Mode::from_raw_mode(0o700);
+    let opened = match openat(&parent, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            chmodat(&parent, name, all, AtFlags::empty())?;
+            openat(&parent, name, flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
+    fchmod(&opened, all)?;
+    Ok(opened)
+}
+
+fn names_in(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+fn move_up(from: &OwnedFd, name: &OsStr, to: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        match renameat_with(from, name, to, format!(".moved-{moved}"), RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            renamed => return Ok(renamed?),
+        }
     }
 }
 
@@ -131,7 +218,7 @@ pub fn sweep(parent: &Path, prefix: &str) -> Result<(), StoreError> {
             continue;
         }
         if let Some(_lock) = lock(&path)? {
-            match fs::remove_dir_all(&path) {
+            match remove_all(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::io("remove", &path)(error));
                 }
@@ -145,6 +232,28 @@ pub fn sweep(parent: &Path, prefix: &str) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_that_are_closed_or_deep_are_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = ScratchDirectory::create(parent.path(), "scratch-").unwrap();
+        let closed = scratch.path().join("closed/within");
+        fs::create_dir_all(closed.join("below")).unwrap();
+        fs::write(closed.join("file"), "x").unwrap();
+        fs::write(scratch.path().join(".moved-1"), "in the way").unwrap();
+        for path in [&closed, closed.parent().unwrap()] {
+            fs::set_permissions(path, Permissions::from_mode(0)).unwrap();
+        }
+        // More of them than a path or a table of open files has room for.
+        let mut deep = open_up(CWD, scratch.path().as_os_str()).unwrap();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&deep, "deep", Mode::from_raw_mode(0o700)).unwrap();
+            deep = open_up(&deep, OsStr::new("deep")).unwrap();
+        }
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn c04_a_clean_up_takes_the_dead_and_leaves_the_living() {

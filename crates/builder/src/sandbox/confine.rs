@@ -1,6 +1,7 @@
 //! What a program is left with: done in its own process, just before it begins.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
@@ -33,17 +34,18 @@ const PROCESSES: u64 = 4096;
 /// What a process enters for good.
 pub(super) struct Confinement {
     identity: Numbers,
+    owners: seccomp::Owners,
     filter: Vec<libc::sock_filter>,
 }
 
 impl Confinement {
-    pub(super) fn new(identity: Numbers) -> Self {
-        Self { identity, filter: seccomp::filter() }
+    pub(super) fn new(identity: Numbers, owners: seccomp::Owners) -> Self {
+        Self { identity, owners, filter: seccomp::filter(owners) }
     }
 
     /// Enters it; what failed comes with the system's error. The process must have given up new
-    /// privileges and have no other threads.
-    pub(super) fn enter(&self) -> Result<(), (&'static str, io::Error)> {
+    /// privileges and have no other threads. What comes back has to be given to whoever listens.
+    pub(super) fn enter(&self) -> Result<Option<OwnedFd>, (&'static str, io::Error)> {
         let failed = |what: &'static str| move |error: io::Error| (what, error);
         // So that it may write what is its own in /proc.
         set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(io::Error::from).map_err(failed("be its own"))?;
@@ -54,7 +56,11 @@ impl Confinement {
         sys::join_new_keyring().map_err(failed("leave the keyrings"))?;
         limits().map_err(failed("set limits"))?;
         sys::close_on_exec().map_err(failed("close descriptors"))?;
-        sys::install_filter(&self.filter).map_err(failed("filter system calls"))
+        match self.owners {
+            seccomp::Owners::Kernel => sys::install_filter(&self.filter).map(|()| None),
+            seccomp::Owners::Listener => sys::install_filter_to_listen_to(&self.filter).map(Some),
+        }
+        .map_err(failed("filter system calls"))
     }
 }
 

@@ -8,12 +8,12 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
@@ -23,9 +23,12 @@ use rustix::process::{
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
-use super::report::{Ability, Ending, Failure, Report, setup};
+use super::report::{Ability, Ending, Failure, Orders, Report, setup};
+use super::seccomp::Owners;
 use super::stage::{Handed, Stage, command, line};
-use super::{Container, Network, confine, devices, emulator, files, program, sys};
+use super::step::owners::{self, Identity, Supervisor};
+use super::step::{self, Record, StepOrders, Traces};
+use super::{Container, Files, Network, confine, devices, emulator, files, program, sys};
 use crate::spec::accounts::Numbers;
 
 /// What the sandbox is called to those in it.
@@ -54,8 +57,27 @@ pub(super) fn run(handed: Handed) -> u8 {
 /// A program that runs.
 struct Running {
     program: Pid,
+    /// Of a build step.
+    kept: Option<Kept>,
     /// The sandbox's binfmt_misc, which is there for as long as this is open.
     _binfmt: Option<OwnedFd>,
+}
+
+/// What is to be known of a step when it has ended.
+struct Kept {
+    /// The directory that takes it.
+    scratch: OwnedFd,
+    traces: Traces,
+    owners: owners::Owners,
+}
+
+impl Kept {
+    fn leave(self) -> io::Result<()> {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners: Vec<_> = owners.iter().map(|(id, (user, group))| (*id, *user, *group)).collect();
+        owners.sort_unstable();
+        Record { traces: self.traces, owners }.leave(&self.scratch)
+    }
 }
 
 fn begin() -> Result<(), Failure> {
@@ -76,15 +98,23 @@ fn start(handed: &Handed, container: &Container) -> Result<Running, Failure> {
         None => None,
     };
     files::scratch(&orders.mount_point)?;
-    let files = files::assemble(&orders.layers, orders.overlay)?;
+    let files = match &orders.step {
+        Some(step) => on_disk(orders, step)?,
+        None => files::assemble(&orders.layers, orders.overlay, files::Upper::Memory)?,
+    };
+    let mut traces = Traces::default();
     devices::proc(files::ROOT)?;
     devices::dev(files::ROOT)?;
     let terminals = devices::terminals(files::ROOT);
     match orders.network {
-        Network::Host => files::network_files(files::ROOT)?,
+        Network::Host => files::network_files(files::ROOT, &mut traces)?,
         Network::None => own_network()?,
     }
     devices::close_proc(files::ROOT)?;
+    let kept = match &orders.step {
+        Some(step) => Some(kept(step, traces)?),
+        None => None,
+    };
     rustix::system::sethostname(HOST_NAME).map_err(setup("give the sandbox a name"))?;
     enter(files::ROOT)?;
     let terminal = match orders.terminal {
@@ -96,11 +126,47 @@ fn start(handed: &Handed, container: &Container) -> Result<Running, Failure> {
     };
     rustix::thread::set_no_new_privs(true).map_err(setup("give up new privileges"))?;
     let prepared = program::prepare(container)?;
+    let user = prepared.identity();
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(setup("close the first process to others"))?;
     let (master, slave) = terminal.unzip();
-    let program = program::spawn(prepared, slave)?;
-    started(handed, &Report::Started { files }, master).map_err(setup("report that the program runs"))?;
-    Ok(Running { program, _binfmt: binfmt })
+    let owners = if kept.is_some() { Owners::Listener } else { Owners::Kernel };
+    let spawned = program::spawn(prepared, slave, owners)?;
+    if let (Some(kept), Some(listener)) = (&kept, spawned.listener) {
+        listen_to_calls(kept, listener, user).map_err(setup("answer the program's system calls"))?;
+    }
+    started(handed, &Report::Started { files, user: (user.uid, user.gid) }, master)
+        .map_err(setup("report that the program runs"))?;
+    Ok(Running { program: spawned.pid, kept, _binfmt: binfmt })
+}
+
+/// Has a thread answer what the kernel asks about a step's calls.
+fn listen_to_calls(kept: &Kept, listener: OwnedFd, user: Numbers) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let upper = openat(&kept.scratch, "upper", flags, Mode::empty())?;
+    let supervisor = Supervisor::new(listener, Identity::new(user), upper, Arc::clone(&kept.owners))?;
+    std::thread::Builder::new().name("owners".to_owned()).spawn(move || supervisor.serve()).map(drop)
+}
+
+/// Puts the files of a step together.
+fn on_disk(orders: &Orders, step: &StepOrders) -> Result<Files, Failure> {
+    files::disk(&step.scratch)?;
+    let prepare = || {
+        let upper = Path::new(files::Upper::Disk.directory());
+        step::prepare(upper, step.root).map_err(setup("prepare the image's root directory"))
+    };
+    // An overlay has its root's mode from the moment that it is mounted; copying gives it that of a layer's.
+    prepare()?;
+    let files = files::assemble(&orders.layers, orders.overlay, files::Upper::Disk)?;
+    prepare()?;
+    Ok(files)
+}
+
+/// What belongs to a step alone.
+fn kept(step: &StepOrders, mut traces: Traces) -> Result<Kept, Failure> {
+    step::mount_all(files::ROOT, &step.mounts, &mut traces)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let scratch = open(files::DISK, flags, Mode::empty()).map_err(setup("open the directory for what is written"))?;
+    Ok(Kept { scratch, traces, owners: owners::Owners::default() })
 }
 
 /// Loopback alone, where every user may take any port: there is nobody to take one from.
@@ -170,7 +236,11 @@ fn supervise(handed: Handed, running: Running) -> u8 {
         },
         None => Ending::Signaled(Signal::KILL.as_raw()),
     };
-    handed.say(&Report::Ended(ending));
+    let report = match running.kept.map(Kept::leave) {
+        Some(Err(error)) => Report::Failed(setup("note what the step has left")(error)),
+        _ => Report::Ended(ending),
+    };
+    handed.say(&report);
     0
 }
 
@@ -217,10 +287,10 @@ fn probe(handed: &Handed) -> Vec<(Ability, Option<Failure>)> {
     let mut note = |ability, outcome: Result<(), Failure>| found.push((ability, outcome.err()));
     let files = files::scratch(&handed.orders.mount_point);
     if files.is_ok() {
-        let overlay = files::overlay(&[]);
+        let overlay = files::overlay(&[], files::Upper::Memory);
         if overlay.is_err() {
             // The others can be tried all the same.
-            let _ = files::copy(&[]);
+            let _ = files::copy(&[], files::Upper::Memory);
         }
         note(Ability::Overlay, overlay);
         note(Ability::Proc, devices::proc(files::ROOT).and_then(|()| devices::close_proc(files::ROOT)));
@@ -238,8 +308,8 @@ fn confinement() -> Result<(), Failure> {
     let what = "start a program without privileges";
     rustix::thread::set_no_new_privs(true).map_err(setup(what))?;
     let mut command = command(Path::new("/proc/self/exe"), Stage::Nothing);
-    let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 });
-    sys::before_exec(&mut command, move || confinement.enter().map_err(|(_, error)| error));
+    let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 }, Owners::Kernel);
+    sys::before_exec(&mut command, move || confinement.enter().map(drop).map_err(|(_, error)| error));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(setup(what)(io::Error::other(status.to_string()))),

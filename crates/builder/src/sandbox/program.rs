@@ -1,7 +1,8 @@
 //! The program of the image: found, and started as the image's user.
 
 use std::ffi::CString;
-use std::io::{self, Read as _};
+use std::io::{self, IoSlice, IoSliceMut, Read as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,15 @@ use std::process::{Command, Stdio};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 use rustix::process::{Pid, chdir, ioctl_tiocsctty, setsid};
 
 use super::confine::Confinement;
 use super::report::{Failure, FailureKind, setup};
+use super::seccomp::Owners;
 use super::{Container, sys};
 use crate::spec::accounts::{Accounts, Numbers};
 
@@ -27,6 +33,13 @@ pub(super) struct Prepared {
     environment: Vec<CString>,
     identity: Numbers,
     shown: String,
+}
+
+impl Prepared {
+    /// Who it runs as.
+    pub(super) fn identity(&self) -> Numbers {
+        self.identity
+    }
 }
 
 /// Finds user and program, and goes to the directory that it starts in. The image's file system is the
@@ -104,8 +117,15 @@ fn find(name: &str, search: &str) -> Result<PathBuf, Failure> {
     Err(Failure::new(kind, name, &io::Error::from(errno)))
 }
 
+/// A program that has been started.
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    /// Where the kernel asks about its calls, if it is to ask.
+    pub(super) listener: Option<OwnedFd>,
+}
+
 /// Starts it, in a terminal if there is one.
-pub(super) fn spawn(prepared: Prepared, terminal: Option<OwnedFd>) -> Result<Pid, Failure> {
+pub(super) fn spawn(prepared: Prepared, terminal: Option<OwnedFd>, owners: Owners) -> Result<Spawned, Failure> {
     let Prepared { path, arguments, environment, identity, shown } = prepared;
     let mut command = Command::new("program");
     if let Some(terminal) = &terminal {
@@ -115,7 +135,10 @@ pub(super) fn spawn(prepared: Prepared, terminal: Option<OwnedFd>) -> Result<Pid
     // What fails before the program begins is said here; the standard library passes a number on alone.
     let (mut said, say) = io::pipe().map_err(setup("make a pipe"))?;
     let say_in_child = say.try_clone().map_err(setup("make a pipe"))?;
-    let confinement = Confinement::new(identity);
+    let confinement = Confinement::new(identity, owners);
+    let (listener, listener_in_child) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(setup("make a socket"))?;
     let has_terminal = terminal.is_some();
     sys::before_exec(&mut command, move || {
         let fail = |(what, error): (&str, io::Error)| {
@@ -123,14 +146,23 @@ pub(super) fn spawn(prepared: Prepared, terminal: Option<OwnedFd>) -> Result<Pid
             error
         };
         session(has_terminal).map_err(|error| fail(("begin a session", error)))?;
-        confinement.enter().map_err(fail)?;
+        if let Some(listener) = confinement.enter().map_err(fail)? {
+            hand_back(&listener_in_child, &listener).map_err(|error| fail(("hand the filter over", error)))?;
+        }
         Err(sys::execute(&path, &arguments, &environment))
     });
     let child = command.spawn();
     drop((command, say, terminal));
     match child {
-        Ok(child) => Pid::from_raw(child.id().cast_signed())
-            .ok_or_else(|| setup("start the program")(io::Error::from(io::ErrorKind::InvalidData))),
+        Ok(child) => {
+            let pid = Pid::from_raw(child.id().cast_signed())
+                .ok_or_else(|| setup("start the program")(io::Error::from(io::ErrorKind::InvalidData)))?;
+            let listener = match owners {
+                Owners::Kernel => None,
+                Owners::Listener => Some(take_back(&listener).map_err(setup("take the filter over"))?),
+            };
+            Ok(Spawned { pid, listener })
+        }
         Err(error) => {
             let mut what = String::new();
             let _ = said.read_to_string(&mut what);
@@ -144,6 +176,28 @@ pub(super) fn spawn(prepared: Prepared, terminal: Option<OwnedFd>) -> Result<Pid
             })
         }
     }
+}
+
+/// Gives what a process has opened to its parent.
+fn hand_back(socket: &OwnedFd, opened: &OwnedFd) -> io::Result<()> {
+    let descriptors = [opened.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(socket, &[IoSlice::new(b"f")], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn take_back(socket: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
+    let taken = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    taken.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn session(has_terminal: bool) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::step::StepOrders;
 use super::{Container, Files, Network};
 use crate::sandbox::emulator::Emulator;
 
@@ -30,13 +31,19 @@ pub(super) struct Orders {
     pub(super) milliseconds: Option<u64>,
     /// What runs; nothing where it is only to be seen what this system can do.
     pub(super) container: Option<Container>,
+    /// What is to be done about what it writes; nothing where that is not kept.
+    pub(super) step: Option<StepOrders>,
 }
 
 /// What the stages say.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
     /// The program runs. Its terminal comes along, if it has one.
-    Started { files: Files },
+    Started {
+        files: Files,
+        /// Its user and group.
+        user: (u32, u32),
+    },
     /// It has ended.
     Ended(Ending),
     /// It was not started.

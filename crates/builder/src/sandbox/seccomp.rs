@@ -9,9 +9,10 @@
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, EPERM, SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, sock_filter,
+    SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_USER_NOTIF, sock_filter,
 };
 
+use super::step::owners::{PRCTL, notified, opening};
 use super::syscalls::{Abi, CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, UNSHARE};
 
 /// Offsets in the kernel's `seccomp_data`. All its systems here are little-endian: the low half of
@@ -36,15 +37,24 @@ const TIOCLINUX: u32 = 0x541c;
 const AF_VSOCK: u32 = 40;
 const AF_ALG: u32 = 38;
 
-/// The filter for this system.
-pub(super) fn filter() -> Vec<sock_filter> {
-    filter_for(Abi::NATIVE)
+/// Who decides about the calls that give files to others or become others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owners {
+    /// The kernel, which refuses them.
+    Kernel,
+    /// Whoever listens: process 1, in build steps.
+    Listener,
 }
 
-fn filter_for(abis: &[Abi]) -> Vec<sock_filter> {
+/// The filter for this system.
+pub(super) fn filter(owners: Owners) -> Vec<sock_filter> {
+    filter_for(Abi::NATIVE, owners)
+}
+
+fn filter_for(abis: &[Abi], owners: Owners) -> Vec<sock_filter> {
     let mut program = vec![load(ARCHITECTURE)];
     for &abi in abis {
-        let rules = rules(abi);
+        let rules = rules(abi, owners);
         // Too far for a conditional jump.
         program.push(jump(BPF_JEQ, abi.audit(), 1, 0));
         program.push(sock_filter { code: code(BPF_JMP), jt: 0, jf: 0, k: rules.len() as u32 });
@@ -54,7 +64,7 @@ fn filter_for(abis: &[Abi]) -> Vec<sock_filter> {
     program
 }
 
-fn rules(abi: Abi) -> Vec<sock_filter> {
+fn rules(abi: Abi, owners: Owners) -> Vec<sock_filter> {
     let mut rules = vec![load(NUMBER)];
     let no_call = answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
     if abi == Abi::X86_64 {
@@ -63,6 +73,29 @@ fn rules(abi: Abi) -> Vec<sock_filter> {
     for call in REFUSED {
         if let Some(number) = abi.number(call) {
             rules.extend([jump(BPF_JEQ, number, 0, 1), refuse()]);
+        }
+    }
+    if owners == Owners::Listener {
+        for number in notified(abi) {
+            rules.extend([jump(BPF_JEQ, number, 0, 1), ask()]);
+        }
+        if let Some(number) = abi.number(&PRCTL) {
+            rules.extend([
+                jump(BPF_JEQ, number, 0, 4),
+                load(argument(0)),
+                jump(BPF_JEQ, libc::PR_SET_KEEPCAPS.cast_unsigned(), 0, 1),
+                ask(),
+                allow(),
+            ]);
+        }
+        for (number, flags) in opening(abi) {
+            rules.extend([
+                jump(BPF_JEQ, number, 0, 4),
+                load(argument(flags)),
+                jump(BPF_JSET, libc::O_CREAT.cast_unsigned(), 0, 1),
+                ask(),
+                allow(),
+            ]);
         }
     }
     if let Some(number) = abi.number(&CLONE3) {
@@ -120,6 +153,10 @@ fn refuse() -> sock_filter {
     answer(SECCOMP_RET_ERRNO | EPERM as u32)
 }
 
+fn ask() -> sock_filter {
+    answer(SECCOMP_RET_USER_NOTIF)
+}
+
 fn allow() -> sock_filter {
     answer(SECCOMP_RET_ALLOW)
 }
@@ -162,15 +199,20 @@ mod tests {
 
     #[test]
     fn every_refused_call_is_refused_and_its_neighbours_are_not() {
-        for pair in [&ALL[..2], &ALL[2..]] {
-            let program = filter_for(pair);
+        for (pair, owners) in [&ALL[..2], &ALL[2..]]
+            .into_iter()
+            .flat_map(|pair| [Owners::Kernel, Owners::Listener].map(|owners| (pair, owners)))
+        {
+            let program = filter_for(pair, owners);
             for &abi in pair {
                 let refused: Vec<u32> = REFUSED.iter().filter_map(|call| abi.number(call)).collect();
+                let listened: Vec<u32> = notified(abi).filter(|_| owners == Owners::Listener).collect();
                 for number in 0..500 {
                     let answer = run(&program, abi.audit(), number, [0; 6]);
                     let expected = match number {
                         435 => ABSENT,
                         number if refused.contains(&number) => REFUSE,
+                        number if listened.contains(&number) => SECCOMP_RET_USER_NOTIF,
                         _ => SECCOMP_RET_ALLOW,
                     };
                     assert_eq!(answer, expected, "{abi:?} {number}");
@@ -182,7 +224,7 @@ mod tests {
     #[test]
     fn arguments_decide_where_they_can() {
         for pair in [&ALL[..2], &ALL[2..]] {
-            let program = filter_for(pair);
+            let program = filter_for(pair, Owners::Listener);
             for &abi in pair {
                 let check = |call: &Call, index: usize, value: u64, expected: u32| {
                     let mut arguments = [0xffff_ffff_0000_0000; 6];
@@ -203,6 +245,15 @@ mod tests {
                 check(&IOCTL, 1, 0x5412, REFUSE);
                 check(&IOCTL, 1, 0x1_0000_5412, REFUSE);
                 check(&IOCTL, 1, 0x541c, REFUSE);
+                for (number, flags) in opening(abi) {
+                    for (value, expected) in [(0o2, SECCOMP_RET_ALLOW), (0o101, SECCOMP_RET_USER_NOTIF)] {
+                        let mut arguments = [0; 6];
+                        arguments[flags as usize] = value;
+                        assert_eq!(run(&program, abi.audit(), number, arguments), expected);
+                    }
+                }
+                check(&PRCTL, 0, 8, SECCOMP_RET_USER_NOTIF);
+                check(&PRCTL, 0, 1, SECCOMP_RET_ALLOW);
                 check(&SOCKET, 0, 1, SECCOMP_RET_ALLOW);
                 check(&SOCKET, 0, 40, REFUSE);
                 check(&SOCKET, 0, 38, REFUSE);
@@ -212,7 +263,7 @@ mod tests {
 
     #[test]
     fn other_kinds_of_programs_are_ended() {
-        let program = filter_for(&ALL[..2]);
+        let program = filter_for(&ALL[..2], Owners::Kernel);
         assert_eq!(run(&program, Abi::Aarch64.audit(), 0, [0; 6]), SECCOMP_RET_KILL_PROCESS);
         assert_eq!(run(&program, Abi::X86_64.audit(), X32 | 1, [0; 6]), ABSENT);
     }

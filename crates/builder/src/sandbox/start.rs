@@ -16,7 +16,9 @@ use rustix::net::{
 
 use super::report::{Ability, Ending, Failure, Orders, Report};
 use super::stage::{Stage, command, hand_over};
+use super::step::StepOrders;
 use super::{Files, Request, SandboxError};
+use crate::spec::accounts::Numbers;
 
 /// Longest report that is read: more is no report.
 const MAX_REPORT: usize = 1 << 20;
@@ -91,6 +93,15 @@ impl Running {
 ///
 /// The calling thread has to live until the program has ended: the kernel ends the sandbox with it.
 pub fn start(request: Request<'_>, streams: Option<Streams>) -> Result<Running, SandboxError> {
+    begin(request, None, streams.unwrap_or_else(Streams::none)).map(|(running, _)| running)
+}
+
+/// The same, of a build step or not; says who the program's user is.
+pub(super) fn begin(
+    request: Request<'_>,
+    step: Option<StepOrders>,
+    streams: Streams,
+) -> Result<(Running, Numbers), SandboxError> {
     let orders = Orders {
         parent: std::process::id(),
         mount_point: request.mount_point,
@@ -101,10 +112,11 @@ pub fn start(request: Request<'_>, streams: Option<Streams>) -> Result<Running, 
         terminal: request.container.terminal,
         milliseconds: request.time_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         container: Some(request.container),
+        step,
     };
-    let mut link = Link::to(request.executable, &orders, streams.unwrap_or_else(Streams::none))?;
+    let mut link = Link::to(request.executable, &orders, streams)?;
     match link.report()? {
-        Some(Report::Started { files }) => Ok(Running { link, files }),
+        Some(Report::Started { files, user: (uid, gid) }) => Ok((Running { link, files }, Numbers { uid, gid })),
         Some(Report::Failed(failure)) => Err(SandboxError::of_failure(failure)),
         _ => Err(SandboxError::Killed),
     }
@@ -122,6 +134,7 @@ pub(super) fn probe(executable: &Path, mount_point: PathBuf) -> Result<Vec<(Abil
         terminal: false,
         milliseconds: None,
         container: None,
+        step: None,
     };
     match Link::to(executable, &orders, Streams::none())?.report()? {
         Some(Report::Probed(found)) => Ok(found),

@@ -120,6 +120,179 @@ pub(super) fn install_filter(filter: &[libc::sock_filter]) -> io::Result<()> {
     }
 }
 
+/// The same, and has the kernel ask whoever holds what comes back about the calls for which the filter says so.
+pub(super) fn install_filter_to_listen_to(filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    /// Who waits for an answer is woken by what kills it alone. Since Linux 5.19.
+    const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
+    let length = filter.len().try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: the kernel copies the program, of that length, and writes nothing to it.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
+    };
+    let mut number = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE);
+    if number < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        number = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    }
+    match RawFd::try_from(number) {
+        // SAFETY: a new descriptor that nobody else knows.
+        Ok(number) if number >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A system call that a process waits in for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Notification {
+    pub(super) id: u64,
+    /// The thread.
+    pub(super) process: u32,
+    pub(super) architecture: u32,
+    pub(super) number: u32,
+    pub(super) arguments: [u64; 6],
+}
+
+/// An answer to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reply {
+    /// The call returns this.
+    Value(i64),
+    /// It fails with this error.
+    Error(i32),
+    /// The kernel does what it would have done.
+    GoOn,
+}
+
+// Of linux/seccomp.h: `_IOWR('!', 0, …)`, `_IOWR('!', 1, …)`, `_IOW('!', 2, …)`, `_IOW('!', 3, …)`, with sizes.
+const NOTIFICATION_RECEIVE: u32 = 0xc050_2100;
+const NOTIFICATION_SEND: u32 = 0xc018_2101;
+const NOTIFICATION_IS_VALID: u32 = 0x4008_2102;
+const NOTIFICATION_GIVE: u32 = 0x4018_2103;
+
+/// Waits for the next one. `ENOENT` where who asked is gone.
+pub(super) fn next_notification(listener: &OwnedFd) -> io::Result<Notification> {
+    // SAFETY: all zeros is a valid `seccomp_notif`, and what the kernel wants: plain numbers.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one of these, whose size is part of the request's number.
+    if unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_RECEIVE as _, &raw mut asked) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Notification {
+        id: asked.id,
+        process: asked.pid,
+        architecture: asked.data.arch,
+        number: asked.data.nr.cast_unsigned(),
+        arguments: asked.data.args,
+    })
+}
+
+/// Opens a file of this process's in the one that asked; gives its number there.
+pub(super) fn give_descriptor(listener: &OwnedFd, id: u64, file: &OwnedFd, close_on_exec: bool) -> io::Result<u32> {
+    let given = libc::seccomp_notif_addfd {
+        id,
+        flags: 0,
+        srcfd: file.as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+    };
+    // SAFETY: the kernel reads one of these, whose size is part of the request's number.
+    let number = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_GIVE as _, &raw const given) };
+    u32::try_from(number).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether who asked still waits.
+pub(super) fn still_waits(listener: &OwnedFd, id: u64) -> bool {
+    // SAFETY: the kernel reads a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_IS_VALID as _, &raw const id) == 0 }
+}
+
+pub(super) fn reply(listener: &OwnedFd, id: u64, reply: Reply) -> io::Result<()> {
+    let (val, error, flags) = match reply {
+        Reply::Value(value) => (value, 0, 0),
+        Reply::Error(errno) => (0, -errno, 0),
+        Reply::GoOn => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+    };
+    let answer = libc::seccomp_notif_resp { id, val, error, flags };
+    // SAFETY: the kernel reads one of these, whose size is part of the request's number.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_SEND as _, &raw const answer) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Copies another process's memory; how much of it was there.
+pub(super) fn read_memory(process: u32, address: u64, into: &mut [u8]) -> io::Result<usize> {
+    let (pid, remote) = (process.cast_signed(), remote(address, into.len())?);
+    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: the kernel writes to the local one, which is there and as long as it says; it checks the other.
+    let count = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes to another process's memory; how much of it was there.
+pub(super) fn write_memory(process: u32, address: u64, bytes: &[u8]) -> io::Result<usize> {
+    let (pid, remote) = (process.cast_signed(), remote(address, bytes.len())?);
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the kernel reads the local one, which is there and as long as it says; it checks the other.
+    let count = unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+fn remote(address: u64, length: usize) -> io::Result<libc::iovec> {
+    let address = usize::try_from(address).map_err(|_| io::Error::from_raw_os_error(libc::EFAULT))?;
+    Ok(libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: length })
+}
+
+/// The limit on file locks of a process, soft and hard, of which the kernel makes no use.
+pub(super) fn spare_limit(process: u32) -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes to the last one; there is no new limit.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            process,
+            libc::RLIMIT_LOCKS as libc::c_int,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
+    };
+    if done == 0 { Ok((limit.rlim_cur, limit.rlim_max)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets it, softly.
+pub(super) fn set_spare_limit(process: u32, value: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: value, rlim_max: spare_limit(process)?.1 };
+    // SAFETY: the kernel reads the new limit, and is not asked for the old one.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            process,
+            libc::RLIMIT_LOCKS as libc::c_int,
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What `statx` says of an open file, as the kernel writes it.
+pub(super) fn status(file: &OwnedFd, flags: u32, mask: u32) -> io::Result<[u8; 256]> {
+    // Aligned as the kernel's own.
+    let mut words = [0_u64; 32];
+    let flags = flags.cast_signed() | libc::AT_EMPTY_PATH;
+    // SAFETY: the path is empty and ends with NUL; the kernel writes 256 bytes, which are there.
+    let done =
+        unsafe { libc::syscall(libc::SYS_statx, file.as_raw_fd(), c"".as_ptr(), flags, mask, words.as_mut_ptr()) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut bytes = [0; 256];
+    for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ok(bytes)
+}
+
 /// Turns the loopback interface of this network namespace on.
 pub(super) fn loopback_up(socket: &OwnedFd) -> io::Result<()> {
     // SAFETY: all zeros is a valid `ifreq`: plain numbers.

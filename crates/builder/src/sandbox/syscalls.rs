@@ -46,12 +46,12 @@ impl Abi {
 }
 
 /// A system call that is not there.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// A system call: its name and its number for amd64, 386, arm64 and arm.
 pub(super) struct Call(
     #[allow(dead_code, reason = "for those who read the table, and for tests")] pub(super) &'static str,
-    [u32; 4],
+    pub(super) [u32; 4],
 );
 
 pub(super) const CLONE: Call = Call("clone", [56, 120, 220, 120]);

@@ -8,10 +8,12 @@
 mod layers;
 mod mounts;
 mod prune;
+mod steps;
 mod unpacked;
 
 pub use layers::Origin;
 pub use prune::Pruned;
+pub use steps::StepScratch;
 pub use unpacked::Unpacking;
 
 use std::collections::BTreeMap;

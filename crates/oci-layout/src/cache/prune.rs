@@ -53,6 +53,7 @@ impl Cache {
 
     fn prune_alone(&self, keep: u64) -> Result<Pruned, CacheError> {
         self.store.sweep()?;
+        super::steps::sweep(&self.root)?;
         super::unpacked::sweep(&self.root)?;
         let mut files = self.files()?;
         files.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));

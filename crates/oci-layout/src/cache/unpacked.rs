@@ -14,7 +14,7 @@ use crate::scratch::{self, ScratchDirectory};
 use crate::store::StoreError;
 
 /// Below the cache; the number is the version of how layers are unpacked.
-pub(super) const DIRECTORY: &str = "unpacked-1";
+pub(super) const DIRECTORY: &str = "unpacked-2";
 /// What the names of those begin with that are not complete.
 const UNFINISHED: &str = ".unpacking-";
 /// The layer's own root, in its directory.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::header;
 use super::write::LayerError;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, MAX_COMPONENT, WHITEOUT_PREFIX};
 
 /// A file, directory or link of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Entry {
     pub path: ImagePath,
     /// What it is.
     pub kind: EntryKind,
-    /// Permission and set-id bits, at most 0o7777. Of no meaning for links.
+    /// Permission and set-id bits, at most 0o7777. Of no meaning for links and deletions.
     pub mode: u32,
     /// Owner.
     pub uid: u32,
@@ -41,6 +42,22 @@ pub enum EntryKind {
         /// That file.
         to: ImagePath,
     },
+    /// A named pipe.
+    Fifo,
+    /// A device node.
+    Device {
+        /// Of blocks; else of characters.
+        block: bool,
+        /// Its numbers.
+        major: u32,
+        /// The second one.
+        minor: u32,
+    },
+    /// What the layers below have at this path is gone.
+    Whiteout,
+    /// Nothing that the layers below have in this directory is there any more. Stands beside the
+    /// directory's own entry.
+    Opaque,
 }
 
 /// Where the bytes of a file come from.
@@ -85,17 +102,19 @@ impl Entry {
 /// links after everything that they can mean. Fails on what contradicts itself (row I11).
 pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
     let mut sorted: Vec<&Entry> = entries.iter().collect();
-    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let is_opaque = |entry: &Entry| matches!(entry.kind, EntryKind::Opaque);
+    sorted.sort_by(|a, b| a.path.cmp(&b.path).then(is_opaque(a).cmp(&is_opaque(b))));
     let mut arranged: Vec<&Entry> = Vec::with_capacity(sorted.len());
     for entry in sorted {
         if let Some(previous) = arranged.last() {
-            if previous.path == entry.path {
+            if previous.path == entry.path && !(is_opaque(entry) && matches!(previous.kind, EntryKind::Directory)) {
                 if *previous != entry {
                     return Err(LayerError::Conflict { path: entry.path.clone() });
                 }
                 continue;
             }
-            if !matches!(previous.kind, EntryKind::Directory) && entry.path.starts_with(&previous.path) {
+            let is_directory = matches!(previous.kind, EntryKind::Directory | EntryKind::Opaque);
+            if !is_directory && entry.path.starts_with(&previous.path) {
                 return Err(LayerError::NotDirectory { path: previous.path.clone(), below: entry.path.clone() });
             }
         }
@@ -121,6 +140,14 @@ pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
             }
             EntryKind::Symlink { target } if target.is_empty() || target.contains('\0') || target.len() > 4095 => {
                 return Err(LayerError::Symlink { path: entry.path.clone() });
+            }
+            EntryKind::Whiteout
+                if entry.path.file_name().is_none_or(|name| name.len() + WHITEOUT_PREFIX.len() > MAX_COMPONENT) =>
+            {
+                return Err(LayerError::Whiteout { path: entry.path.clone() });
+            }
+            EntryKind::Device { major, minor, .. } if *major.max(minor) > header::DEVICE_MAX => {
+                return Err(LayerError::Device { path: entry.path.clone() });
             }
             _ => {}
         }

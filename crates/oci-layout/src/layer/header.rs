@@ -6,13 +6,18 @@
 //! which are UTF-8 by definition.
 
 use super::entry::{Entry, EntryKind};
+use crate::path::WHITEOUT_PREFIX;
 
 /// Tar's unit.
 pub(crate) const BLOCK: usize = 512;
 const NAME: usize = 100;
+/// The mark of a directory that hides what the layers below have in it.
+const OPAQUE: &str = ".wh..wh..opq";
 const PREFIX: usize = 155;
 /// Largest number in a field of eight bytes: seven octal digits and a NUL.
 const SHORT_MAX: u64 = 0o7_777_777;
+/// Largest number of a device.
+pub(super) const DEVICE_MAX: u32 = 0o7_777_777;
 /// Largest number in a field of twelve bytes.
 const LONG_MAX: u64 = 0o77_777_777_777;
 
@@ -22,12 +27,30 @@ pub(super) fn append(out: &mut Vec<u8>, entry: &Entry, size: u64, mtime: i64) {
         EntryKind::File(_) => (b'0', "", entry.mode),
         EntryKind::HardLink { to } => (b'1', to.relative(), entry.mode),
         EntryKind::Symlink { target } => (b'2', target.as_str(), 0o777),
+        EntryKind::Device { block: false, .. } => (b'3', "", entry.mode),
+        EntryKind::Device { block: true, .. } => (b'4', "", entry.mode),
         EntryKind::Directory => (b'5', "", entry.mode),
+        EntryKind::Fifo => (b'6', "", entry.mode),
+        EntryKind::Whiteout | EntryKind::Opaque => (b'0', "", 0),
+    };
+    let in_directory = |directory: &str, name: &str| match directory {
+        "" => name.to_owned(),
+        directory => format!("{directory}/{name}"),
     };
     let name = match (&entry.kind, entry.path.is_root()) {
+        // image-spec, layer.md, "Whiteouts".
+        (EntryKind::Opaque, _) => in_directory(entry.path.relative(), OPAQUE),
+        (EntryKind::Whiteout, _) => {
+            let above = entry.path.directory().trim_start_matches('/');
+            in_directory(above, &format!("{WHITEOUT_PREFIX}{}", entry.path.file_name().unwrap_or_default()))
+        }
         (_, true) => "./".to_owned(),
         (EntryKind::Directory, _) => format!("{}/", entry.path.relative()),
         _ => entry.path.relative().to_owned(),
+    };
+    let device = match &entry.kind {
+        EntryKind::Device { major, minor, .. } => (*major, *minor),
+        _ => (0, 0),
     };
 
     let mut records = Vec::new();
@@ -66,7 +89,13 @@ pub(super) fn append(out: &mut Vec<u8>, entry: &Entry, size: u64, mtime: i64) {
     let link = if long_link { "" } else { link };
     let fits = |value: u64, max: u64| if value > max { 0 } else { value };
     let owner = (fits(entry.uid.into(), SHORT_MAX), fits(entry.gid.into(), SHORT_MAX));
-    out.extend(block(place, link, kind, mode, owner, fits(size, LONG_MAX), short_mtime.unwrap_or(0)));
+    let mut header = block(place, link, kind, mode, owner, fits(size, LONG_MAX), short_mtime.unwrap_or(0));
+    if device != (0, 0) {
+        header[329..336].copy_from_slice(format!("{:07o}", device.0.min(DEVICE_MAX)).as_bytes());
+        header[337..344].copy_from_slice(format!("{:07o}", device.1.min(DEVICE_MAX)).as_bytes());
+        seal(&mut header);
+    }
+    out.extend(header);
 }
 
 /// The header of a file or directory of root's with a short ASCII name. Sizes over 8 GiB are

@@ -23,5 +23,5 @@ pub use plan::{LayerPlan, WRITER};
 pub use pool::{Pool, Turn};
 pub use read::{Limits, ReadError};
 pub use source::{Moment, SourceStates};
-pub use unpack::{UnpackError, UnpackLimits, Unpacked, merge as merge_unpacked, unpack};
+pub use unpack::{HardLinks, UnpackError, UnpackLimits, Unpacked, merge as merge_unpacked, notes, unpack};
 pub use write::{LayerError, LayerOptions, WrittenLayer, write_layer};

@@ -75,6 +75,18 @@ pub enum LayerError {
         /// The link.
         path: ImagePath,
     },
+    /// A deletion of the root, or of a name that has no room for the mark of one.
+    #[error("the deletion of {path} cannot be written to a layer: its name is too long")]
+    Whiteout {
+        /// What is deleted.
+        path: ImagePath,
+    },
+    /// Numbers of a device that a tar has no room for.
+    #[error("the numbers of device {path} are too large for a layer")]
+    Device {
+        /// The device.
+        path: ImagePath,
+    },
     /// More than permission and set-id bits.
     #[error("mode {mode:o} of {path} has more than permission and set-id bits")]
     Mode {

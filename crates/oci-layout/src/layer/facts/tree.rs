@@ -348,10 +348,48 @@ impl Tree {
         }
     }
 
+    /// Lays a layer of these entries over the tree, as engines do: what it removes goes first, and what is no
+    /// directory replaces one with all that is in it.
+    pub fn lay(&mut self, entries: &[Entry]) -> Result<(), InsertError> {
+        for entry in entries {
+            self.remove(entry);
+        }
+        for entry in entries {
+            if !matches!(entry.kind, EntryKind::Directory | EntryKind::Whiteout | EntryKind::Opaque) {
+                self.remove_below(&entry.path);
+            }
+        }
+        // A hard link's target may come behind it.
+        let is_link = |entry: &&Entry| matches!(entry.kind, EntryKind::HardLink { .. });
+        let all = entries.iter().filter(|entry| !is_link(entry)).chain(entries.iter().filter(is_link));
+        for entry in all.filter(|entry| !matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque)) {
+            self.insert(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a whiteout or opaque directory hides.
+    fn remove(&mut self, entry: &Entry) -> Option<Node> {
+        match entry.kind {
+            EntryKind::Opaque => {
+                self.remove_below(&entry.path);
+                None
+            }
+            EntryKind::Whiteout if !entry.path.is_root() => {
+                self.remove_below(&entry.path);
+                self.nodes.remove(&entry.path)
+            }
+            _ => None,
+        }
+    }
+
     /// Adds what a later layer has, and returns what it replaces. Missing parents become
     /// directories of root's with mode 0755; no link is followed, so resolve the path before.
     pub fn insert(&mut self, entry: &Entry) -> Result<Option<Node>, InsertError> {
         let path = &entry.path;
+        if let EntryKind::Whiteout | EntryKind::Opaque = entry.kind {
+            return Ok(self.remove(entry));
+        }
         let missing = self.missing_above(path)?;
         let mut node = Node {
             kind: NodeKind::Directory,
@@ -377,6 +415,9 @@ impl Tree {
                 }
                 _ => return Err(InsertError::HardLink { path: path.clone(), to: to.clone() }),
             },
+            EntryKind::Fifo | EntryKind::Device { .. } => node.kind = NodeKind::Other,
+            // Done with above.
+            EntryKind::Whiteout | EntryKind::Opaque => return Ok(None),
         }
         // Only a directory that is there has something below it.
         let occupied =

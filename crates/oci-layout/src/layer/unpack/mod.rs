@@ -5,11 +5,12 @@
 //! a container, and never out. Deletions become what overlay file systems mark them with: a
 //! character device 0/0, and `user.overlay.opaque` on a directory.
 //!
-//! What comes out belongs to whoever unpacks; the owners that the layer wants are in its facts. Set-id
-//! bits are dropped, devices left out, and directories stay open to their owner, so that a cache of
-//! them can be removed again.
+//! What comes out belongs to whoever unpacks. Set-id bits of files are dropped, devices left out, and files
+//! and directories stay open to their owner, so that they can be compared and a cache of them be removed
+//! again. The owner and mode that the layer wants are noted ([`notes`]) where they are others.
 
 mod merge;
+pub mod notes;
 mod place;
 
 #[cfg(test)]
@@ -20,7 +21,7 @@ use std::io::{BufReader, Read};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-pub use self::merge::merge;
+pub use self::merge::{HardLinks, merge};
 use self::place::Place;
 use super::facts::Hashed;
 use super::read::{Limits, ReadError, TarEntry, TarKind, TarReader, decompress};

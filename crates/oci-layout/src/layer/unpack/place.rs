@@ -9,16 +9,18 @@ use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags, chmodat, fchmod, fsetxattr,
-    futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
+use super::notes;
 use crate::layer::read::TarEntry;
 
 /// The mark of a directory below which nothing of the lower layers is seen.
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
-/// What overlay file systems keep their own notes under: a layer must not write them.
-const OVERLAY_NOTES: &str = "user.overlay.";
+
+/// The bit of a directory that hands its group on to what is made in it.
+const HANDS_ON: u32 = 0o2000;
 
 type Components<'p> = [&'p [u8]];
 
@@ -121,8 +123,16 @@ impl<'r> Place<'r> {
     pub(super) fn directory_attributes(&mut self, components: &Components<'_>, entry: &TarEntry) -> io::Result<()> {
         let path = components.join(&b'/');
         let directory = self.open(&path, OFlags::RDONLY)?;
-        fchmod(&directory, Mode::from_raw_mode(entry.mode & 0o1777 | 0o700))?;
+        let mode = Mode::from_raw_mode(entry.mode & 0o3777 | 0o700);
+        fchmod(&directory, mode)?;
         set_xattrs(&directory, entry)?;
+        // A group that is not this user's own loses the bit that lets it be inherited.
+        let given = fstat(&directory)?.st_mode & 0o7777;
+        notes::write(&directory, (entry.uid, entry.gid), entry.mode & 0o7777, given)?;
+        let hands_on = !components.is_empty() && statat(&directory, "..", AtFlags::empty())?.st_mode & HANDS_ON != 0;
+        if hands_on {
+            notes::write_owner(&directory, (entry.uid, entry.gid))?;
+        }
         self.times.push((path, entry.mtime));
         Ok(())
     }
@@ -149,7 +159,13 @@ impl<'r> Place<'r> {
         let mut file = File::from(file);
         io::copy(&mut content, &mut file)?;
         set_xattrs(&file, entry)?;
-        fchmod(&file, Mode::from_raw_mode(entry.mode & 0o1777))?;
+        // What cannot be read by its owner could not be compared or copied either.
+        let given = entry.mode & 0o1777 | 0o400;
+        notes::write(&file, (entry.uid, entry.gid), entry.mode & 0o7777, given)?;
+        if fstat(parent)?.st_mode & HANDS_ON != 0 {
+            notes::write_owner(&file, (entry.uid, entry.gid))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(given))?;
         futimens(&file, &times(entry.mtime))?;
         Ok(())
     }
@@ -255,8 +271,7 @@ pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 /// Users' own attributes; those of the system are for privileged users, and file systems without any
 /// are common.
 fn set_xattrs(file: impl std::os::fd::AsFd, entry: &TarEntry) -> io::Result<()> {
-    let own = entry.xattrs.iter().filter(|(name, _)| name.starts_with("user.") && !name.starts_with(OVERLAY_NOTES));
-    for (name, value) in own {
+    for (name, value) in entry.xattrs.iter().filter(|(name, _)| notes::is_users_own(name)) {
         match fsetxattr(&file, name.as_str(), value, XattrFlags::empty()) {
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
             set => set?,

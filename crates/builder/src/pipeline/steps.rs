@@ -451,7 +451,7 @@ impl<'a> Stack<'a> {
             time_limit: Some(run.value.time_limit),
             container,
         };
-        let request = StepRequest { request, below: self.growth.tree(), scratch: scratch.path(), mounts };
+        let request = StepRequest { request, below: self.growth.tree(), scratch: scratch.path(), mounts, limits: Default::default() };
         let mut transcript = Transcript::default();
         let mut lines = Lines::new(secrets);
         let reporter = &shared.reporter;

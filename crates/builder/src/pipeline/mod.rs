@@ -150,6 +150,9 @@ pub(crate) async fn run(
     children: Arc<Children>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<BuildOutcome>, BuildError> {
+    if request.offline {
+        steps::check_offline(&request.specs)?;
+    }
     let frozen = request.locked || request.offline;
     let book = Book::open(&request.specs, frozen)?;
     let begun = begin(request, book, client, children, reporter).await?;

@@ -77,10 +77,27 @@ struct Key<'a> {
     compression: String,
 }
 
+/// Without a network no command may want one.
+pub(super) fn check_offline(specs: &[BuildSpec]) -> Result<(), BuildError> {
+    for spec in specs {
+        let own = spec.platforms.iter().map(|platform| spec.of(platform.value));
+        let networked = own.flat_map(|own| &own.runs).filter(|run| run.value.network == Network::Host);
+        let problems = networked.map(|run| {
+            let message = "mab is offline, but this command has `network: host`";
+            Diagnostic::error("offline-step", message, run.place)
+                .hint("leave out --offline, or prepare what it fetches and mount it")
+        });
+        if let Some(diagnostics) = Diagnostics::new(spec.sources.clone(), problems.collect()) {
+            return Err(BuildError::OfflineStep(Box::new(diagnostics)));
+        }
+    }
+    Ok(())
+}
+
 /// Whether this machine can run the commands at all: told before anything else is begun, for all platforms.
 pub(super) async fn check(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) -> Result<(), BuildError> {
     for assembly in assemblies {
-        let (mut here, mut offline) = (Vec::new(), Vec::new());
+        let mut here = Vec::new();
         for platform in assembly.known_platforms() {
             let spec = assembly.spec.of(platform);
             let Some(first) = spec.runs.first() else { continue };
@@ -90,18 +107,8 @@ pub(super) async fn check(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) ->
                 let message = format!("the commands for {platform} cannot run here: {error}");
                 here.push(Diagnostic::error("step", message, first.place).hint(remedy));
             }
-            let networked = spec.runs.iter().filter(|run| shared.offline && run.value.network == Network::Host);
-            offline.extend(networked.map(|run| {
-                let message = "mab is offline, but this command has `network: host`";
-                Diagnostic::error("offline-step", message, run.place)
-                    .hint("leave out --offline, or prepare what it fetches and mount it")
-            }));
         }
-        let sources = || assembly.spec.sources.clone();
-        if let Some(diagnostics) = Diagnostics::new(sources(), offline) {
-            return Err(BuildError::OfflineStep(Box::new(diagnostics)));
-        }
-        if let Some(diagnostics) = Diagnostics::new(sources(), here) {
+        if let Some(diagnostics) = Diagnostics::new(assembly.spec.sources.clone(), here) {
             return Err(BuildError::Step(Box::new(diagnostics)));
         }
     }
@@ -401,15 +408,20 @@ impl<'a> Stack<'a> {
             let directories = match own {
                 None => Vec::new(),
                 Some((base, own)) => {
-                    let piece =
-                        self.shared.work.start(Phase::Run, Some(self.platform), format!("unpack {}", base.shown), None);
                     let layers = own.manifest.layers.iter().zip(&own.config.rootfs.diff_ids);
+                    let is_new = own.config.rootfs.diff_ids.iter().any(|diff_id| cache.unpacked(diff_id).is_none());
+                    let piece = is_new.then(|| {
+                        let what = format!("unpack {}", base.shown);
+                        self.shared.work.start(Phase::Run, Some(self.platform), what, None)
+                    });
                     let unpacked =
                         layers.map(|(layer, diff_id)| sandbox::unpack_layer(&base.source, layer, *diff_id, cache));
                     let unpacked = interruptible(self.shared, try_join_all(unpacked));
                     let unpacked = Handle::current().block_on(unpacked)?;
                     let unpacked = unpacked.map_err(|source| BuildError::Base { base: base.shown.clone(), source })?;
-                    piece.done(String::new());
+                    if let Some(piece) = piece {
+                        piece.done(String::new());
+                    }
                     unpacked
                 }
             };
@@ -451,7 +463,13 @@ impl<'a> Stack<'a> {
             time_limit: Some(run.value.time_limit),
             container,
         };
-        let request = StepRequest { request, below: self.growth.tree(), scratch: scratch.path(), mounts, limits: Default::default() };
+        let request = StepRequest {
+            request,
+            below: self.growth.tree(),
+            scratch: scratch.path(),
+            mounts,
+            limits: Default::default(),
+        };
         let mut transcript = Transcript::default();
         let mut lines = Lines::new(secrets);
         let reporter = &shared.reporter;

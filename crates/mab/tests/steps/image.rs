@@ -189,7 +189,8 @@ impl Image {
     pub(crate) fn disk_holds(&self, text: &str) -> bool {
         let mut waiting = vec![self.directory.path().to_owned()];
         while let Some(directory) = waiting.pop() {
-            for entry in fs::read_dir(directory).unwrap().filter_map(Result::ok) {
+            // The kernel's own are closed.
+            for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
                 let kind = entry.file_type().unwrap();
                 if kind.is_dir() {
                     waiting.push(entry.path());

@@ -242,7 +242,7 @@ mod tests {
         fs::write(closed.join("file"), "x").unwrap();
         fs::write(scratch.path().join(".moved-1"), "in the way").unwrap();
         for path in [&closed, closed.parent().unwrap()] {
-            fs::set_permissions(path, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(0o0)).unwrap();
         }
         // More of them than a path or a table of open files has room for.
         let mut deep = open_up(CWD, scratch.path().as_os_str()).unwrap();

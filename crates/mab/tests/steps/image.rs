@@ -10,7 +10,10 @@ use std::time::Duration;
 use builder::sandbox::step::{Limits, StepError, StepMount, StepOutcome, StepRequest, run_step};
 use builder::sandbox::{Container, Ending, Execution, Network, Request, SandboxError, Streams};
 use oci_layout::cache::StepScratch;
-use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, LayerPlan, Pool, Tree, UnpackLimits, unpack};
+use oci_layout::layer::{
+    Content, Entry, EntryKind, LayerFacts, LayerOptions, LayerPlan, Pool, Tree, UnpackLimits, read, unpack,
+};
+use oci_layout::media_type::Compression;
 use oci_layout::{BlobStore, Cache, Digest};
 
 /// The programs that scripts use.
@@ -25,6 +28,7 @@ pub(crate) struct Image {
     cache: Cache,
     layers: Vec<PathBuf>,
     tree: Tree,
+    execution: Execution,
 }
 
 /// How a step runs.
@@ -59,6 +63,13 @@ pub(crate) struct Ran {
     _scratch: StepScratch,
 }
 
+fn unpack_into(cache: &Cache, blob: File, compression: Compression, diff_id: Digest) -> PathBuf {
+    let unpacking = cache.unpack(&diff_id).unwrap();
+    let root = File::open(unpacking.root()).unwrap();
+    unpack(blob, compression, diff_id, root.as_fd(), &UnpackLimits::default()).unwrap();
+    unpacking.finish().unwrap()
+}
+
 fn entry(path: &str, kind: EntryKind, mode: u32, owner: (u32, u32)) -> Entry {
     Entry::new(path.parse().unwrap(), kind, mode).owned_by(owner.0, owner.1)
 }
@@ -89,11 +100,22 @@ impl Image {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path().join("cache")).unwrap();
         fs::create_dir(directory.path().join("blobs")).unwrap();
-        let mut image = Self { directory, cache, layers: Vec::new(), tree: Tree::default() };
+        let execution = Execution::Native;
+        let mut image = Self { directory, cache, layers: Vec::new(), tree: Tree::default(), execution };
         let (low, high) = (programs(), files());
         image.add(&low);
         image.add(&high);
         image
+    }
+
+    /// An image of one layer, which is this file.
+    pub(crate) fn of_layer(blob: &Path, execution: Execution) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path().join("cache")).unwrap();
+        let open = || File::open(blob).unwrap();
+        let (facts, diff_id) = LayerFacts::scan(open(), Compression::Gzip, &read::Limits::default()).unwrap();
+        let layers = vec![unpack_into(&cache, open(), Compression::Gzip, diff_id)];
+        Self { directory, cache, layers, tree: Tree::of([&facts]), execution }
     }
 
     fn add(&mut self, entries: &[Entry]) {
@@ -101,18 +123,14 @@ impl Image {
         let plan = LayerPlan::new(entries.to_vec(), LayerOptions::default()).unwrap();
         let (written, _) = plan.write(&Pool::new(1).unwrap(), &store).unwrap();
         let blob = File::open(store.path(&written.descriptor.digest)).unwrap();
-        let unpacking = self.cache.unpack(&written.diff_id).unwrap();
-        let root = File::open(unpacking.root()).unwrap();
-        let compression = written.descriptor.media_type.layer_compression().unwrap();
-        unpack(blob, compression, written.diff_id, root.as_fd(), &UnpackLimits::default()).unwrap();
-        self.layers.push(unpacking.finish().unwrap());
+        self.layers.push(unpack_into(&self.cache, blob, Compression::Gzip, written.diff_id));
         self.tree.lay(entries).unwrap();
     }
 
     fn request<'a>(&'a self, script: &str, overlay: bool, run: &Run, scratch: &'a Path) -> StepRequest<'a> {
         let container = Container {
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            environment: vec![("PATH".to_owned(), "/usr/sbin:/usr/bin:/bin".to_owned())],
             directory: run.directory.clone(),
             user: run.user.clone(),
             terminal: false,
@@ -123,7 +141,7 @@ impl Image {
             layers: self.layers.clone(),
             overlay,
             network: run.network,
-            execution: Execution::Native,
+            execution: self.execution.clone(),
             time_limit: run.time_limit,
             container,
         };
@@ -189,7 +207,8 @@ impl Image {
     pub(crate) fn disk_holds(&self, text: &str) -> bool {
         let mut waiting = vec![self.directory.path().to_owned()];
         while let Some(directory) = waiting.pop() {
-            for entry in fs::read_dir(directory).unwrap().filter_map(Result::ok) {
+            // The kernel's own are closed.
+            for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
                 let kind = entry.file_type().unwrap();
                 if kind.is_dir() {
                     waiting.push(entry.path());

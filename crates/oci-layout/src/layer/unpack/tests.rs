@@ -84,6 +84,31 @@ fn everything_comes_out_as_it_is_written() {
 }
 
 #[test]
+fn what_the_disk_does_not_keep_is_noted() {
+    let mut tar = Vec::new();
+    entry(&mut tar, "owned/", b'5', "", 0o3555, b"");
+    entry(&mut tar, "owned/program", b'0', "", 0o4711, b"x");
+    entry(&mut tar, "owned/closed", b'0', "", 0, b"x");
+    entry(&mut tar, "plain", b'0', "", 0o644, b"x");
+    tar.resize(tar.len() + 1024, 0);
+    let root = tempfile::tempdir().unwrap();
+    unpack_to(root.path(), &tar, &UnpackLimits::default()).unwrap();
+    let check = |path: &str, mode: u32, noted: Option<u32>| {
+        let path = root.path().join(path);
+        let mut value = [0_u8; 32];
+        let mut note =
+            |name| rustix::fs::getxattr(&path, name, &mut value[..]).ok().map(|count| value[..count].to_vec());
+        assert_eq!(note(notes::OWNER).and_then(|note| notes::parse_owner(&note)), Some((1234, 1234)));
+        assert_eq!(note(notes::MODE).and_then(|note| notes::parse_mode(&note)), noted);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, mode);
+    };
+    check("owned", 0o3755, Some(0o3555));
+    check("owned/program", 0o711, Some(0o4711));
+    check("owned/closed", 0o400, Some(0));
+    check("plain", 0o644, None);
+}
+
+#[test]
 fn i19_links_lead_to_places_inside_and_nothing_gets_out() {
     let elsewhere = tempfile::tempdir().unwrap();
     let outside = elsewhere.path().to_str().unwrap();

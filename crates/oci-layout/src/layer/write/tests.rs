@@ -281,3 +281,68 @@ fn golden_digests() {
         "the zstd library has changed"
     );
 }
+
+#[test]
+fn deletions_pipes_and_devices_are_read_as_they_are_written() {
+    let entry = |at: &str, kind: EntryKind| Entry::new(path(at), kind, 0o640);
+    let entries = [
+        entry("/dev/disk", EntryKind::Device { block: true, major: 259, minor: 70_000 }),
+        entry("/dev/null", EntryKind::Device { block: false, major: 1, minor: 3 }),
+        entry("/gone", EntryKind::Whiteout),
+        directory("/new"),
+        entry("/new", EntryKind::Opaque),
+        file("/new/file", "x"),
+        entry("/new/gone", EntryKind::Whiteout),
+        entry("/pipe", EntryKind::Fifo),
+    ];
+    let tar = tar_of(&entries, Compression::Gzip);
+    let mut archive = tar::Archive::new(&tar[..]);
+    let found: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            let kind = char::from(header.entry_type().as_byte());
+            let device = match kind {
+                '3' | '4' => format!(" {:?}", (header.device_major().unwrap(), header.device_minor().unwrap())),
+                _ => String::new(),
+            };
+            format!("{} {kind}{device}", entry.path().unwrap().display())
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "dev/disk 4 (Some(259), Some(70000))",
+            "dev/null 3 (Some(1), Some(3))",
+            ".wh.gone 0",
+            "new/ 5",
+            "new/.wh..wh..opq 0",
+            "new/file 0",
+            "new/.wh.gone 0",
+            "pipe 6",
+        ]
+    );
+    // The order in which they come is of no meaning.
+    let mut turned = entries.clone();
+    turned.reverse();
+    assert_eq!(tar_of(&turned, Compression::Gzip), tar);
+}
+
+#[test]
+fn deletions_that_cannot_be_written_are_errors() {
+    let whiteout = |at: &str| Entry::new(path(at), EntryKind::Whiteout, 0);
+    let long = format!("/{}", "x".repeat(252));
+    for entry in [whiteout("/"), whiteout(&long)] {
+        assert!(matches!(write(&[entry]), Err(LayerError::Whiteout { .. })));
+    }
+    assert!(write(&[whiteout(&long[..252])]).is_ok());
+    assert!(matches!(write(&[whiteout("/a"), file("/a", "x")]), Err(LayerError::Conflict { .. })));
+    assert!(matches!(write(&[whiteout("/a"), file("/a/b", "x")]), Err(LayerError::NotDirectory { .. })));
+    let opaque = Entry::new(path("/a"), EntryKind::Opaque, 0);
+    assert!(write(&[opaque.clone(), file("/a/b", "x")]).is_ok(), "its directory may be another layer's");
+    assert!(matches!(write(&[opaque, file("/a", "x")]), Err(LayerError::Conflict { .. })));
+    let device = EntryKind::Device { block: false, major: 1 << 22, minor: 0 };
+    assert!(matches!(write(&[Entry::new(path("/a"), device, 0)]), Err(LayerError::Device { .. })));
+}

@@ -218,7 +218,7 @@ impl Comparison<'_> {
         let before = match &below {
             Below::Nothing => None,
             Below::Directory(lower) if found.kind == Kind::Directory => {
-                lower.top().map(|top| OnDisk::open_lower(top)).transpose()?
+                lower.top().map(OnDisk::open_lower).transpose()?
             }
             Below::Other(path, metadata) => Some(OnDisk::read_lower(path, metadata)?),
             Below::Directory(_) => None,

@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use fs_err as fs;
 use oci_layout::layer::notes;
@@ -202,7 +202,7 @@ fn a_file_with_several_names_is_written_once() {
         fs::hard_link(place.at("upper/sub/first"), place.at(name)).unwrap();
     }
     fs::hard_link(place.at("upper/known"), place.at("upper/other")).unwrap();
-    fs::set_permissions(place.at("upper/again"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(place.at("upper/again"), PermissionsExt::from_mode(0o0)).unwrap();
     place.check(
         Files::Overlay,
         &[

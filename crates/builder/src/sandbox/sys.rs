@@ -163,11 +163,12 @@ pub(super) enum Reply {
     GoOn,
 }
 
-// Of linux/seccomp.h: `_IOWR('!', 0, …)`, `_IOWR('!', 1, …)`, `_IOW('!', 2, …)`, `_IOW('!', 3, …)`, with sizes.
+// Of linux/seccomp.h: `_IOWR('!', 0, …)`, `_IOWR('!', 1, …)`, `_IOW('!', 2, …)` and so on, with sizes.
 const NOTIFICATION_RECEIVE: u32 = 0xc050_2100;
 const NOTIFICATION_SEND: u32 = 0xc018_2101;
 const NOTIFICATION_IS_VALID: u32 = 0x4008_2102;
 const NOTIFICATION_GIVE: u32 = 0x4018_2103;
+const NOTIFICATION_SET_FLAGS: u32 = 0x4008_2104;
 
 /// Waits for the next one. `ENOENT` where who asked is gone.
 pub(super) fn next_notification(listener: &OwnedFd) -> io::Result<Notification> {
@@ -198,6 +199,13 @@ pub(super) fn give_descriptor(listener: &OwnedFd, id: u64, file: &OwnedFd, close
     // SAFETY: the kernel reads one of these, whose size is part of the request's number.
     let number = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_GIVE as _, &raw const given) };
     u32::try_from(number).map_err(|_| io::Error::last_os_error())
+}
+
+/// Has who asks and who answers take turns on one processor: either waits for the other anyway. Since Linux 6.6.
+pub(super) fn take_turns(listener: &OwnedFd) {
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the argument is a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFICATION_SET_FLAGS as _, SYNC_WAKE_UP) };
 }
 
 /// Whether who asked still waits.

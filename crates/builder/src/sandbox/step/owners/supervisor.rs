@@ -66,6 +66,7 @@ impl Supervisor {
 
     /// Answers until nobody is left to ask.
     pub(in crate::sandbox) fn serve(mut self) {
+        sys::take_turns(&self.listener);
         loop {
             match sys::next_notification(&self.listener) {
                 Ok(asked) => {

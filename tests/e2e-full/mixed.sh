@@ -2,7 +2,7 @@
 # Packages, users and owners by the base's own programs, for five platforms and as an
 # ordinary user on a host that has registered nothing, mixed with a cross-compiled program;
 # run by Docker, and compared with what BuildKit makes of a Dockerfile that says the same.
-# needs: docker debian rust crane jq qemu buildkit
+# needs: docker registry debian rust crane jq qemu buildkit
 
 REFERENCE=localhost:5000/mixed/app:latest
 
@@ -48,7 +48,7 @@ made for $platform"
             $'700 app:app\n644 app:app'
         assert_matches "$(in_image 'openssl version')" '^OpenSSL 3\.'
         assert_matches "$(in_image 'wc -l </etc/ssl/certs/ca-certificates.crt')" '^[0-9]{4}$'
-        assert_matches "$(docker run --rm --network none --platform "$platform" "$REFERENCE")" '^mixed on [a-z0-9]+, OpenSSL 3\.'
+        assert_matches "$(docker run --rm --network none --platform "$platform" "$REFERENCE")" '^mixed on [a-z0-9_]+, OpenSSL 3\.'
         docker image rm -f "$REFERENCE" >/dev/null 2>&1 || true
     done
     # Once more: nothing is run.

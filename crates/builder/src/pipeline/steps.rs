@@ -35,6 +35,9 @@ const FORMAT: u32 = 1;
 /// Shorter secrets are words that stand in any output.
 const SHORTEST_SECRET: usize = 4;
 
+/// Most characters of a command that are told.
+const SHOWN: usize = 80;
+
 /// What the commands of a build have in common.
 pub(super) struct Steps {
     /// How many run at a time.
@@ -230,7 +233,7 @@ impl<'a> Stack<'a> {
             }
         };
         drop(known);
-        let created_by = format!("mab: run {}", shown(&run.value));
+        let created_by = format!("mab: run {}", written(&run.value));
         self.results
             .push(StepResult { command: run.value.command.clone(), reproducible: run.value.network == Network::None });
         if let Some((layer, facts)) = outcome {
@@ -562,10 +565,21 @@ impl<'a> Stack<'a> {
 }
 
 /// A command as people know it: a text for the shell without the shell.
-fn shown(run: &RunSpec) -> String {
+fn written(run: &RunSpec) -> String {
     match (run.shell, run.command.as_slice()) {
         (true, [_, _, text]) => text.trim().to_owned(),
         (_, words) => words.join(" "),
+    }
+}
+
+/// The same in one line that is not too long to be told.
+fn shown(run: &RunSpec) -> String {
+    let written = written(run);
+    let lines: Vec<&str> = written.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join("; ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 

@@ -13,7 +13,7 @@ beyond() {
     local wall=()
     [[ -z ${GAP:-} ]] || wall=(unshare --net --)
     "${wall[@]}" setpriv --reuid="$BEYOND_USER" --regid="$BEYOND_USER" --clear-groups \
-        env -i HOME="$BEYOND_HOME" LANG=de_DE.UTF-8 TZ=Asia/Tokyo PATH="$(user_path)" \
+        env -i HOME="$BEYOND_HOME" LANG=de_DE.UTF-8 TZ=Asia/Tokyo GOGC=400 PATH="$(user_path)" \
         bash -c 'umask 027; exec "$@"' - "$@"
 }
 closed() { GAP=closed beyond "$@"; }

@@ -234,6 +234,37 @@ test_nothing_gets_out() {
     kill "$SERVER_NUMBER" || true
 }
 
+# A command of a build is told that it may be another user and make devices, and is neither.
+PRETENDED='^OUT: (another user|other groups|a disk.s device node|the memory.s device node): it worked$'
+
+# shellcheck disable=SC2016
+test_nothing_gets_out_of_a_build() {
+    sandbox_or_skip
+    attacker
+    mv oci image
+    local who count mode
+    count=$(grep -c '^    {"' "$MAB_ROOT/tests/lib/escape.c")
+    for who in 0 1234; do
+        for mode in '' MAB_SANDBOX_COPY=1; do
+            cat >build.yaml <<YAML
+version: 1
+platforms: [$(host_platform)]
+base: oci:image
+run:
+  - command: [/escape, try, "$T/secret", "$SERVER_NUMBER", "$T/canary", "$PORT"]
+    user: "$who"
+    mounts: [{tmpfs: true, to: /tmp}, {bind: secret, to: /mnt/bound}]
+YAML
+            run as_user CANARY=1 $mode bash -c 'exec 7</ 9<. </; exec "$@"' sh mab build --no-cache --progress plain
+            ERR=$(sed -n "s#^$(host_platform) | ##p" <<<"$ERR")
+            assert_equal "$(grep '^OUT: ' <<<"$ERR" | grep -Ev "$PRETENDED" || true)" "" "ways out as $who"
+            assert_equal "$(grep -cE '^(held|OUT): ' <<<"$ERR")" "$count" "ways that were tried"
+        done
+    done
+    assert_equal "$(<secret)" secret
+    kill "$SERVER_NUMBER" || true
+}
+
 # shellcheck disable=SC2016
 test_a_malicious_image_reaches_nothing_either() {
     sandbox_or_skip

@@ -32,3 +32,25 @@ test_what_is_advised_helps() {
         --security-opt systempaths=unconfined -- /opt/mab run "$(IMAGE)" -- /bin/sh -c 'echo runs'
     assert_equal "$STATUS $OUT" "0 runs"
 }
+
+test_a_build_with_commands_says_so_and_one_without_succeeds() {
+    mkdir -p work
+    printf 'version: 1\nplatforms: [%s]\nbase: static\nfiles: [{from: file, to: /file}]\n' "$(host_platform)" >work/build.yaml
+    echo text >work/file
+    printf 'run: [[/nothing]]\n' | cat work/build.yaml - >work/run.yaml
+    printf 'smoke: {command: [/nothing]}\n' | cat work/build.yaml - >work/smoke.yaml
+    chown -R 65534:65534 work
+    run contained -v "$T/work:/work" -w /work -- /opt/mab build -f run.yaml
+    assert_equal "$STATUS" 3
+    assert_contains "$ERR" "this system does not let this user make a sandbox"
+    assert_contains "$ERR" "--security-opt seccomp=unconfined"
+    assert_no_path work/oci/index.json
+    run contained -v "$T/work:/work" -w /work -- /opt/mab build
+    assert_equal "$STATUS" 0
+    # A trial run is left out, and said to be, or wanted.
+    run contained -v "$T/work:/work" -w /work -- /opt/mab build -f smoke.yaml
+    assert_equal "$STATUS" 0
+    assert_contains "$ERR" "were left out: this system does not let this user make a sandbox"
+    run contained -v "$T/work:/work" -w /work -- /opt/mab build -f smoke.yaml --smoke require
+    assert_equal "$STATUS" 4
+}

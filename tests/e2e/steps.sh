@@ -229,3 +229,69 @@ late'
     assert_equal "$(config linux/arm64 | jq -r .config.User)" 77:78
     run_ok as_user mab build --dry-run
 }
+
+# stages: processes of sandboxes.
+stages() { pgrep -u "$(as_user id -u)" -f "^mab-sandbox |sleep 4244" || true; }
+
+# shellcheck disable=SC2016
+test_nothing_is_left_after_signals() {
+    sandbox_or_skip
+    build_file '[linux/amd64]' 'run: ["for it in 1 2 3 4 5 6 7 8; do echo $it >/etc/$it; done; /bin/sleep 4244 & /bin/sleep 4244"]'
+    local signal code delay pid moments=0 tries
+    for signal in INT TERM KILL; do
+        code=$((128 + $(kill -l "$signal")))
+        for delay in 0.02 0.05 0.08 0.1 0.15 0.2 0.3 0.5 0.7 1; do
+            as_user setsid env --default-signal=INT sh -c 'echo $$ >pid; exec "$@"' sh mab build >out 2>&1 &
+            pid=$!
+            sleep "$delay"
+            until [[ -s $T/pid ]]; do sleep 0.01; done
+            kill -"$signal" "$(<"$T/pid")" 2>/dev/null || true
+            STATUS=0
+            wait "$pid" || STATUS=$?
+            rm -f "$T/pid"
+            assert_equal "$STATUS" "$code" "exit code after $signal at $delay s: $(<out)"
+            for tries in $(seq 50); do
+                [[ -n $(stages) ]] || break
+                sleep 0.1
+            done
+            [[ $tries -lt 50 ]] || fail "still there: $(ps -fp "$(stages | tr '\n' ,)1")"
+            [[ $signal == KILL ]] || assert_equal "$(scratches)" '' "directories after $signal at $delay s"
+            assert_no_path oci/index.json
+            moments=$((moments + 1))
+        done
+    done
+    assert_equal "$moments" 30
+    assert_lacks "$(cat /proc/mounts)" "$TEST_HOME"
+    # What was left when mab itself was killed goes with the next command that is run.
+    build_file '[linux/amd64]' 'run: [/bin/true]'
+    run_ok as_user mab build
+    assert_equal "$(scratches)" ''
+}
+# What commands are writing to, or what is left of that.
+scratches() { as_user find "$TEST_HOME/.cache/mab" -maxdepth 2 -name '.step*' 2>/dev/null || true; }
+
+# shellcheck disable=SC2016
+test_hard_cases() {
+    sandbox_or_skip
+    as_root_of_image() { build_file '[linux/amd64]' "run: [$1]"; run as_user mab build --progress plain; }
+    # Everything is deleted: what is left of it is a layer of deletions.
+    as_root_of_image '["/bin/sh", "-c", "exec 2>/dev/null; /bin/rm -rf --no-preserve-root /; true"]'
+    assert_equal "$STATUS" 0
+    assert_contains "$(listing linux/amd64 -1)" .wh.etc
+    rm -r oci
+    # Many files.
+    as_root_of_image '"/bin/mkdir /many; cd /many; /usr/bin/seq 100000 | /usr/bin/split -l 1 -a 5 -"'
+    assert_equal "$STATUS" 0
+    assert_equal "$(layer linux/amd64 -1 | tar -tf - | wc -l)" 100001
+    # What is left in the background ends with the command, as do as many processes as it can make.
+    as_root_of_image '"/usr/bin/setsid /bin/sleep 4244 & (/bin/sleep 4244 &) ; echo x >/etc/x"'
+    assert_equal "$STATUS" 0
+    assert_equal "$(stages)" ''
+    as_root_of_image '{command: "f() { f | f & }; f; /bin/sleep 1; echo bombed", user: "1000", timeout: 20s}'
+    assert_equal "$(stages)" ''
+    # Modes under which nobody else could remove anything.
+    as_root_of_image '"/bin/mkdir -p /a/b/c; echo x >/a/b/c/d; /bin/chmod 000 /a/b/c /a/b /a"'
+    assert_equal "$STATUS" 0
+    assert_equal "$(listing linux/amd64 -1 | cut -c1-10 | sort | uniq -c | tr -s ' ' | tr '\n' ,)" ' 3 d---------, 1 -rw-r--r--,'
+    assert_equal "$(scratches)" ''
+}

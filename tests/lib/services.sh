@@ -327,7 +327,7 @@ fresh_home() {
 # when this is root), with nothing of this environment but the compilers and
 # tools of the test bed on PATH, and a home of its own. What Go has compiled is
 # the run's: its standard library takes longer than most tests. (offline.sh
-# builds with an empty cache, as another user.)
+# builds with an empty cache, as another user.) Its compiler may use memory for time.
 as_user() {
     [[ -n ${TEST_HOME:-} ]] || fresh_home
     local become=() pass=() name
@@ -339,7 +339,7 @@ as_user() {
         mkdir -p "$MAB_RUN/go-build"
         as_users "$MAB_RUN/go-build"
     fi
-    "${become[@]}" env -i HOME="$TEST_HOME" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" GOCACHE="$MAB_RUN/go-build" \
+    "${become[@]}" env -i HOME="$TEST_HOME" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" GOCACHE="$MAB_RUN/go-build" GOGC=400 \
         PATH="$(user_path)" "${pass[@]}" "$@"
 }
 

@@ -118,6 +118,17 @@ impl Image {
         Self { directory, cache, layers, tree: Tree::of([&facts]), execution }
     }
 
+    /// This one with the layer that a step has made.
+    pub(crate) fn after(&self, ran: &Ran) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path().join("cache")).unwrap();
+        fs::create_dir(directory.path().join("blobs")).unwrap();
+        let (layers, tree, execution) = (self.layers.clone(), self.tree.clone(), self.execution.clone());
+        let mut image = Self { directory, cache, layers, tree, execution };
+        image.add(&ran.entries);
+        image
+    }
+
     fn add(&mut self, entries: &[Entry]) {
         let store = BlobStore::new(self.directory.path().join("blobs"));
         let plan = LayerPlan::new(entries.to_vec(), LayerOptions::default()).unwrap();

@@ -36,6 +36,36 @@ fn what_is_made_changed_and_deleted_is_in_the_layer() {
 }
 
 #[test]
+fn steps_build_on_each_other() {
+    let Some(image) = Image::get() else { return };
+    let script = "rm -r /tree/a /data/other; mkdir /tree/a; echo x >/srv/x; ln /srv/x /srv/y; chown 5:6 /srv/x; chmod 4711 /srv/x
+                  chown -h 5:6 /data/link; mv /data/file /data/moved; mkfifo /srv/pipe; chown 7:7 /srv/pipe; mkdir -m 500 /srv/closed";
+    let next = image.after(&image.both(script, &Run::default()));
+    let outcome = next.both(
+        "echo /data/* /tree/*; ls -A /tree/a; stat -c '%n %a %u:%g' /srv/x /srv/closed; stat -c %F /srv/pipe
+         touch /srv/x; chmod 4711 /srv/y; chown 5:6 /srv/y; chmod 4711 /srv/y; echo new >/data/other",
+        &Run::default(),
+    );
+    assert_eq!(
+        outcome.stdout,
+        "/data/closed /data/link /data/linked /data/linked-too /data/mode /data/moved /data/set-id /tree/a /tree/b\n\
+         /srv/x 4711 5:6\n/srv/closed 500 0:0\nfifo\n"
+    );
+    outcome.has_changed(&["/data d 755 0:0", "/data/other f 644 0:0 `new\n`"]);
+    let outcome = next.both("rm /srv/x; rmdir /srv/closed; rm /data/link; ln -s file /data/link", &Run::default());
+    outcome.has_changed(&["/srv d 755 0:0", "/srv/closed whiteout", "/srv/x whiteout"]);
+}
+
+#[test]
+fn the_same_step_makes_the_same_layer_again() {
+    let Some(image) = Image::get() else { return };
+    let script =
+        "cd /srv; for name in c a b; do echo $name >$name; ln -s $name l-$name; chown 5:6 $name; done; rm /data/file";
+    let digests = [(); 2].map(|()| image.both(script, &Run::default()).diff_id());
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
 fn what_is_as_it_was_is_not_in_the_layer() {
     let Some(image) = Image::get() else { return };
     image.changes("true", &[]);

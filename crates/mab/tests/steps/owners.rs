@@ -110,7 +110,7 @@ fn another_users_step_owns_what_it_makes() {
 #[test]
 fn what_another_user_makes_is_that_ones() {
     let Some(image) = Image::get() else { return };
-    let script = "umask 027; echo x >/owned/new; echo y >>/data/file; mkdir -p /owned/sub/deep; ln -s new /owned/l
+    let script = "umask 027; echo x >/owned/new; echo y >>/data/file; mkdir /owned/sub/; mkdir -p /owned/sub/deep; ln -s new /owned/l
                   mkfifo /owned/p; mkdir /tree/z; echo z >/tree/z/f; stat -c \"%n %a %u:%g\" /owned/new /owned/sub /tree/z";
     let script = format!("setpriv --reuid 33 --regid 34 --clear-groups sh -c '{script}'");
     let outcome = image.both(&script, &Run::default());

@@ -37,15 +37,26 @@ impl Spot {
 }
 
 impl Supervisor {
+    /// Whose it is what a process makes, if it is not the step's user.
+    fn other_owner(&self, call: &Call) -> Option<(u32, u32)> {
+        let identity = self.identity(call);
+        Some((identity.user.for_files, identity.group.for_files)).filter(|owner| *owner != self.default_owner())
+    }
+
     /// The place that a call names; none where the step's user makes something, or nothing can be made.
     fn spot(&self, call: &Call, directory: Option<i32>, path: usize) -> Result<Option<Spot>, Errno> {
-        let identity = self.identity(call);
-        let owner = (identity.user.for_files, identity.group.for_files);
-        if owner == self.default_owner() {
-            return Ok(None);
-        }
-        let path = memory::path(call.process, call.arguments[path])?;
-        let Some((above, name)) = place::split(&path) else { return Ok(None) };
+        let Some(owner) = self.other_owner(call) else { return Ok(None) };
+        self.spot_of(call, directory, &memory::path(call.process, call.arguments[path])?, owner)
+    }
+
+    fn spot_of(
+        &self,
+        call: &Call,
+        directory: Option<i32>,
+        path: &[u8],
+        owner: (u32, u32),
+    ) -> Result<Option<Spot>, Errno> {
+        let Some((above, name)) = place::split(path) else { return Ok(None) };
         let named = Named { directory, path: above.to_vec(), follow: true, may_be_empty: false };
         let Ok(above) = self.find(call, &named) else { return Ok(None) };
         let inherited = rustix::fs::fstat(&above)?.st_mode & 0o2000 != 0;
@@ -94,7 +105,13 @@ impl Supervisor {
         path: usize,
         mode: u32,
     ) -> Result<Answer, Errno> {
-        let Some(spot) = self.spot(call, directory, path)? else { return Ok(Answer::GoOn) };
+        let Some(owner) = self.other_owner(call) else { return Ok(Answer::GoOn) };
+        let mut path = memory::path(call.process, call.arguments[path])?;
+        // A directory may be called one.
+        while path.len() > 1 && path.ends_with(b"/") {
+            path.pop();
+        }
+        let Some(spot) = self.spot_of(call, directory, &path, owner)? else { return Ok(Answer::GoOn) };
         mkdirat(&spot.above, spot.name(), Mode::from_raw_mode(0o700))?;
         let handed_on = if spot.inherited { 0o2000 } else { 0 };
         let mode = Mode::from_raw_mode(mode & 0o1777 & !self.umask(call) | handed_on);

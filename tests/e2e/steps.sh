@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Commands are run on images of five platforms as an ordinary user, and become layers.
-# minutes: 3
+# minutes: 2
 # needs: bases qemu jq
 
 BASE() { printf '%s/base/debian:merged' "$MAB_TEST_REGISTRY"; }
@@ -280,18 +280,18 @@ test_hard_cases() {
     assert_contains "$(listing linux/amd64 -1)" .wh.etc
     rm -r oci
     # Many files.
-    as_root_of_image '"/bin/mkdir /many; cd /many; /usr/bin/seq 100000 | /usr/bin/split -l 1 -a 5 -"'
+    as_root_of_image '"/bin/mkdir /many; cd /many; /usr/bin/seq 20000 | /usr/bin/split -l 1 -a 5 -"'
     assert_equal "$STATUS" 0
-    assert_equal "$(layer linux/amd64 -1 | tar -tf - | wc -l)" 100001
+    assert_equal "$(layer linux/amd64 -1 | tar -tf - | wc -l)" 20001
     # What is left in the background ends with the command, as do as many processes as it can make.
     as_root_of_image '"/usr/bin/setsid /bin/sleep 4244 & (/bin/sleep 4244 &) ; echo x >/etc/x"'
     assert_equal "$STATUS" 0
     assert_equal "$(stages)" ''
-    as_root_of_image '{command: "f() { f | f & }; f; /bin/sleep 1; echo bombed", user: "1000", timeout: 20s}'
+    as_root_of_image '{command: "exec 2>/dev/null; f() { f | f & }; f; /bin/sleep 1; echo bombed", user: "1000", timeout: 20s}'
     assert_equal "$(stages)" ''
     # Modes under which nobody else could remove anything.
     as_root_of_image '"/bin/mkdir -p /a/b/c; echo x >/a/b/c/d; /bin/chmod 000 /a/b/c /a/b /a"'
     assert_equal "$STATUS" 0
-    assert_equal "$(listing linux/amd64 -1 | cut -c1-10 | sort | uniq -c | tr -s ' ' | tr '\n' ,)" ' 3 d---------, 1 -rw-r--r--,'
+    assert_equal "$(listing linux/amd64 -1 | cut -c1-10 | sort | uniq -c | tr -s ' ' | tr '\n' ,)" ' 1 -rw-r--r--, 3 d---------,'
     assert_equal "$(scratches)" ''
 }

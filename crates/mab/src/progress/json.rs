@@ -13,7 +13,7 @@ pub(crate) const EVENTS: &[(&str, &[(&str, &str)])] = &[
         "started",
         &[
             ("id", "number of the piece of work, unique in the build"),
-            ("phase", "`resolve`, `compile`, `check`, `assemble` or `deliver`"),
+            ("phase", "`resolve`, `compile`, `run`, `check`, `assemble`, `smoke` or `deliver`"),
             ("platform", "the platform that it is for, or null"),
             ("what", "a few words for people"),
             ("total", "bytes to go, or null where they are not known"),

@@ -35,6 +35,24 @@ fn owners_are_recorded_and_seen() {
 }
 
 #[test]
+fn a_user_alone_is_given_and_the_group_stays_the_directorys() {
+    let Some(image) = Image::get() else { return };
+    image.changes(
+        "mkdir /srv/g; chgrp 33 /srv/g; chmod 2750 /srv/g; echo x >/srv/g/f; ln -s f /srv/g/l; mkdir /srv/g/d
+         chown -h 7 /srv/g/l; chown 7 /srv/g/f; chown 8 /owned/file",
+        &[
+            "/owned d 750 33:33",
+            "/owned/file f 600 8:33 `owned\n`",
+            "/srv d 755 0:0",
+            "/srv/g d 2750 0:33",
+            "/srv/g/d d 2755 0:33",
+            "/srv/g/f f 644 7:33 `x\n`",
+            "/srv/g/l -> f 7:33",
+        ],
+    );
+}
+
+#[test]
 fn modes_are_what_a_step_gives() {
     let Some(image) = Image::get() else { return };
     image.changes(

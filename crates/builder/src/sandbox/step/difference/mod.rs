@@ -23,6 +23,7 @@ use oci_layout::layer::{Content, Entry, EntryKind, Tree};
 
 use self::disk::{Kind, OnDisk};
 use self::lower::{Below, Lower};
+use super::owners::UNCHANGED;
 use super::record::FileId;
 use super::{Record, Root, StepError};
 use crate::sandbox::Files;
@@ -100,6 +101,14 @@ struct Attributes {
     gid: u32,
 }
 
+impl Attributes {
+    /// With another owner, as far as it was given away.
+    fn owned_by(self, (uid, gid): (u32, u32)) -> Self {
+        let given = |id: u32, otherwise: u32| if id == UNCHANGED { otherwise } else { id };
+        Self { uid: given(uid, self.uid), gid: given(gid, self.gid), ..self }
+    }
+}
+
 /// A directory that is gone through.
 struct Directory<'d> {
     at: &'d Path,
@@ -134,7 +143,7 @@ impl Comparison<'_> {
         let given = self.source.root.given();
         let after = Attributes {
             mode: if found.mode == given { mode } else { found.true_mode() },
-            ..found.owner.map_or(before, |(uid, gid)| Attributes { uid, gid, ..before })
+            ..found.owner.map_or(before, |owner| before.owned_by(owner))
         };
         let lower = Lower::of(&self.source.layers);
         let complete = self.source.files == Files::Copy;
@@ -334,16 +343,16 @@ impl Comparison<'_> {
         let is = match (before, was) {
             (Some(before), Some(was)) => {
                 let same_mode = (found.mode, found.noted_mode) == (before.mode, before.noted_mode);
-                let (uid, gid) = match (recorded, before.owner) {
-                    (Some(owner), Some(noted)) if owner == noted => (was.uid, was.gid),
-                    (Some(owner), _) => owner,
+                let owned = match (recorded, before.owner) {
+                    (Some(owner), Some(noted)) if owner == noted => was,
+                    (Some(owner), _) => was.owned_by(owner),
                     // It was replaced, or it would still have its note.
-                    (None, Some(_)) => (new.uid, new.gid),
-                    (None, None) => (was.uid, was.gid),
+                    (None, Some(_)) => new,
+                    (None, None) => was,
                 };
-                Attributes { mode: if same_mode { was.mode } else { new.mode }, uid, gid }
+                Attributes { mode: if same_mode { was.mode } else { new.mode }, ..owned }
             }
-            _ => recorded.map_or(new, |(uid, gid)| Attributes { uid, gid, ..new }),
+            _ => recorded.map_or(new, |owner| new.owned_by(owner)),
         };
         let was = was.unwrap_or(is);
         if matches!(found.kind, Kind::Symlink(_)) {

@@ -14,7 +14,7 @@ use crate::sandbox::sys;
 use crate::spec::accounts::Numbers;
 
 /// Says "as it is" in the place of a user or group.
-pub(super) const UNCHANGED: u32 = u32::MAX;
+pub(in crate::sandbox::step) const UNCHANGED: u32 = u32::MAX;
 /// Most groups of a process: the kernel's own limit.
 pub(super) const MAX_GROUPS: usize = 65_536;
 /// Most identities of a step.

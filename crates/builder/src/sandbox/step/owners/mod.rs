@@ -22,4 +22,5 @@ mod supervisor;
 
 pub(in crate::sandbox) use calls::{PRCTL, notified, opening};
 pub(in crate::sandbox) use identity::Identity;
+pub(super) use identity::UNCHANGED;
 pub(in crate::sandbox) use supervisor::{Owners, Supervisor};

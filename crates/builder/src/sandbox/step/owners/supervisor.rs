@@ -232,7 +232,8 @@ impl Supervisor {
         if !may {
             return Err(Errno::PERM);
         }
-        let known = self.owner(&file)?.unwrap_or(self.default);
+        // Whose a file without a note is, only the layers below and its directory say.
+        let known = self.noted_owner(&file)?.unwrap_or((UNCHANGED, UNCHANGED));
         let owner = (if user == UNCHANGED { known.0 } else { user }, if group == UNCHANGED { known.1 } else { group });
         // As a change for the kernel, which copies a layer's file up and drops set-id bits.
         let (root, empty) = (Some(Uid::ROOT), AtFlags::EMPTY_PATH);
@@ -285,6 +286,13 @@ impl Supervisor {
 
     /// The recorded owner, if there is one.
     pub(super) fn owner(&self, file: &OwnedFd) -> Result<Option<(u32, u32)>, Errno> {
+        let known = |id: u32, default: u32| if id == UNCHANGED { default } else { id };
+        let noted = self.noted_owner(file)?;
+        Ok(noted.map(|(user, group)| (known(user, self.default.0), known(group, self.default.1))))
+    }
+
+    /// The same, with [`UNCHANGED`] for what was not given away.
+    fn noted_owner(&self, file: &OwnedFd) -> Result<Option<(u32, u32)>, Errno> {
         if matches!(kind(file)? & TYPE, libc::S_IFREG | libc::S_IFDIR) {
             return Ok(note(file, notes::OWNER)?.and_then(|note| notes::parse_owner(&note)));
         }

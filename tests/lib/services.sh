@@ -61,6 +61,7 @@ services_unmount() {
 service_start() {
     local name=$1
     shift
+    service_stop "$name" # an earlier test's of that name would never be stopped
     # 9 is the lock of a test bed part, which a daemon must not inherit.
     setsid "$@" >"$MAB_SERVICES/$name.out" 2>"$MAB_SERVICES/$name.log" </dev/null 9>&- &
     printf '%s\n' $! >"$MAB_SERVICES/$name.pid"

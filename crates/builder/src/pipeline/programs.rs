@@ -185,7 +185,7 @@ pub(super) async fn compilers(shared: &Arc<Shared>, units: &[CompileUnit]) -> Re
 }
 
 /// An error and its causes, as one sentence.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -12,6 +12,7 @@ use oci_layout::document::ImageConfig;
 use tokio::sync::Semaphore;
 
 use super::assembly::Assembly;
+use super::programs::with_causes;
 use super::transcript::Transcript;
 use super::*;
 use crate::result::SmokeOutcome;
@@ -152,12 +153,12 @@ async fn try_image(shared: &Arc<Shared>, assembly: &Assembly, image: &Arc<Finish
             },
             Err(error @ SandboxError::Forbidden { .. }) => {
                 piece.failed();
-                return Ok(skip(with_cause(&error), error.hints()));
+                return Ok(skip(with_causes(&error), error.hints()));
             }
             Err(error) => {
                 let transcript = Transcript::default();
                 let mut problem =
-                    failure(platform, trial, &format!("was not started: {}", with_cause(&error)), &transcript);
+                    failure(platform, trial, &format!("was not started: {}", with_causes(&error)), &transcript);
                 problem.notes.clear();
                 problem.hints.extend(error.hints());
                 tried.failures.push(problem);
@@ -213,13 +214,6 @@ fn failure(platform: TargetPlatform, trial: &Trial<'_>, why: &str, transcript: &
         Diagnostic::error("smoke", format!("on {platform} the smoke run `{command}` {why}"), trial.spec.place);
     problem.notes = transcript.last_lines();
     problem
-}
-
-fn with_cause(error: &SandboxError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// Starts one run and looks at what it does.

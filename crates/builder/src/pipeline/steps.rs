@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::assembly::Assembly;
+use super::programs::with_causes;
 use super::transcript::{Lines, Transcript};
 use super::*;
 use crate::check::elf::ElfInspector;
@@ -581,17 +582,6 @@ fn shown(run: &RunSpec) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// An error and its causes, as one sentence.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// An error of what the build file puts into the image.

@@ -45,7 +45,7 @@ test_packages_users_and_owners_on_every_platform() {
 600 app:app
 made for $platform"
         assert_equal "$(in_image 'stat -c "%a %U:%G" /home/app /home/app/.profile && test ! -e /etc/debian_version')" \
-            $'700 app:app\n644 app:app'
+            $'755 app:app\n644 app:app'
         assert_matches "$(in_image 'openssl version')" '^OpenSSL 3\.'
         assert_matches "$(in_image 'wc -l </etc/ssl/certs/ca-certificates.crt')" '^[0-9]{4}$'
         assert_matches "$(docker run --rm --network none --platform "$platform" "$REFERENCE")" '^mixed on [a-z0-9_]+, OpenSSL 3\.'

@@ -45,7 +45,6 @@ debian_make() {
         printf '%s\n' "$debian" >"$root/var/lib/dpkg/arch-native"
         printf '1\n' >"$root/var/lib/dpkg/info/format"
         bases_finish "$root"
-        cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
         printf 'root:*::0:99999:7:::\n' >"$root/etc/shadow"
         chmod 640 "$root/etc/shadow"
         bases_merge "$root"
@@ -63,4 +62,17 @@ ensure_debian() {
     part_make debian "$(debian_hash)" \
         "unpacking a Debian with apt for five platforms (packages of $MAB_SUITE, about 250 MB to download) into $MAB_TESTBED/debian" \
         debian_make
+}
+
+# debian_mirror DIRECTORY: what apt in an image wants to fetch from this machine's mirror,
+# as an APT_CONFIG for /mnt/apt.
+debian_mirror() {
+    mkdir -p "$1/sources"
+    apt_stanza "$MAB_SUITE" >"$1/sources/mirror.sources"
+    {
+        apt-config dump | grep '^Acquire' || true
+        printf 'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/mnt/apt/sources";\n'
+        printf 'Acquire::Languages "none";\nAcquire::Retries "2";\n'
+    } >"$1/apt.conf"
+    chmod -R a+rX "$1"
 }

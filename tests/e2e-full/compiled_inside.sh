@@ -10,14 +10,7 @@ test_a_program_is_compiled_inside_an_arm64_image() {
     push_roots "$MAB_TEST_REGISTRY/base/debian-apt:1" "$(debian_dir)" apt >/dev/null
     user_copy "$MAB_ROOT/testdata/mixed" "$T/inside"
     cd inside
-    mkdir -p apt/sources
-    apt_stanza "$MAB_SUITE" >apt/sources/mirror.sources
-    {
-        apt-config dump | grep '^Acquire' || true
-        printf 'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/mnt/apt/sources";\n'
-        printf 'Acquire::Languages "none";\nAcquire::Retries "2";\n'
-    } >apt/apt.conf
-    chmod -R a+rX .
+    debian_mirror apt
     cat >build.yaml <<YAML
 version: 1
 platforms: [linux/arm64]

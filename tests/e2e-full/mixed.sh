@@ -11,14 +11,7 @@ mixed_begin() {
     [[ $MAB_TEST_REGISTRY == localhost:5000 ]] || fail "testdata/mixed names localhost:5000"
     push_roots "$MAB_TEST_REGISTRY/base/debian-apt:1" "$(debian_dir)" apt >/dev/null
     user_copy "$MAB_ROOT/testdata/mixed" "$T/mixed"
-    mkdir -p mixed/apt/sources
-    apt_stanza "$MAB_SUITE" >mixed/apt/sources/mirror.sources
-    {
-        apt-config dump | grep '^Acquire' || true
-        printf 'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/mnt/apt/sources";\n'
-        printf 'Acquire::Languages "none";\nAcquire::Retries "2";\n'
-    } >mixed/apt/apt.conf
-    chmod -R a+rX mixed
+    debian_mirror mixed/apt
 }
 
 # build_mixed [OPTION]…: on a host with an empty binfmt_misc.

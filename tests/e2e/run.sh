@@ -4,13 +4,9 @@
 # minutes: 3
 # needs: bases qemu compilers jq
 
+TEST_USER=65531
 BASE() { printf '%s/base/debian:%s' "$MAB_TEST_REGISTRY" "${1:-merged}"; }
 
-# Where users may not make sandboxes there is nothing to see.
-sandbox_or_skip() {
-    run as_user mab check --sandbox
-    [[ $STATUS -eq 0 ]] || skip "users cannot make sandboxes here: $(head -n 1 <<<"$OUT")"
-}
 mab_run() { as_user mab run "$@"; }
 # run_in CODE IMAGE [OPTION]… -- COMMAND…
 run_in() { local code=$1; shift; run_exit "$code" mab_run "$@"; }
@@ -320,37 +316,15 @@ C
     assert_no_path "$T/evil"
 }
 
-# stages: processes of sandboxes.
-stages() { pgrep -u "$(as_user id -u)" -f "^mab-sandbox |sleep 4242" || true; }
-gone() {
-    local tries
-    for tries in $(seq 50); do
-        [[ -n $(stages) ]] || return 0
-        sleep 0.1
-    done
-    fail "still there after $tries looks: $(ps -fp "$(stages | tr '\n' ,)1")"
-}
-
 # shellcheck disable=SC2016
 test_nothing_is_left_after_signals() {
     sandbox_or_skip
     run_in 0 "$(BASE)" -- /bin/true
-    local signal code delay pid moments=0 before
+    local signal delay pid moments=0 before
     before=$(as_user find "$TEST_HOME/.cache/mab" | wc -l)
     for signal in INT TERM KILL; do
-        code=$((128 + $(kill -l "$signal")))
         for delay in 0.005 0.01 0.02 0.03 0.05 0.08 0.1 0.2 0.4 0.8; do
-            # A shell's jobs in the background ignore SIGINT, and so would mab until it listens to it.
-            as_user setsid env --default-signal=INT sh -c 'echo $$ >pid; exec "$@"' sh mab run "$(BASE)" -- /bin/sh -c '/bin/sleep 4242 & /bin/sleep 4242' &
-            pid=$!
-            sleep "$delay"
-            until [[ -s $T/pid ]]; do sleep 0.01; done
-            kill -"$signal" "$(<"$T/pid")" 2>/dev/null || true
-            STATUS=0
-            wait "$pid" || STATUS=$?
-            rm -f "$T/pid"
-            assert_equal "$STATUS" "$code" "exit code after $signal at $delay s"
-            gone
+            killed_after "$signal" "$delay" mab run "$(BASE)" -- /bin/sh -c '/bin/sleep 4242 & /bin/sleep 4242'
             moments=$((moments + 1))
         done
     done
@@ -367,7 +341,7 @@ test_nothing_is_left_after_signals() {
     done
     kill -KILL "$(<"$T/pid")" 2>/dev/null || true
     wait "$pid" || true
-    gone
+    sandboxes_are_gone
     run_in 0 "$(BASE)" -- /bin/true
     [[ -z $(compgen -G "$TEST_HOME/.cache/mab/unpacked-2/.unpacking-*") ]] || fail "leftovers in the cache"
 }
@@ -377,7 +351,7 @@ test_what_a_program_leaves_running_ends_with_it() {
     # shellcheck disable=SC2016
     run_in 0 "$(BASE)" -- /bin/sh -c '/usr/bin/setsid /bin/sleep 4242 & (/bin/sleep 4242 &) ; echo done'
     assert_equal "$OUT" "done"
-    gone
+    sandboxes_are_gone
 }
 
 test_hard_cases_have_their_messages() {

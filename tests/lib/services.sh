@@ -324,21 +324,24 @@ fresh_home() {
     as_users "$TEST_HOME"
 }
 
-# as_user [NAME=VALUE]… COMMAND…: as a user without privileges (uid and gid 65534
-# when this is root), with nothing of this environment but the compilers and
+# Who as_user is when this is root, uid and gid. A file that looks at all processes of
+# that user has a number of its own: another file runs beside it.
+TEST_USER=65534
+
+# as_user [NAME=VALUE]… COMMAND…: as a user without privileges, with nothing of this environment but the compilers and
 # tools of the test bed on PATH, and a home of its own. What Go has compiled is
 # the run's: its standard library takes longer than most tests. (offline.sh
 # builds with an empty cache, as another user.) Its compiler may use memory for time.
 as_user() {
     [[ -n ${TEST_HOME:-} ]] || fresh_home
     local become=() pass=() name
-    is_root && become=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    is_root && become=(setpriv --reuid="$TEST_USER" --regid="$TEST_USER" --clear-groups)
     for name in GOPROXY GOSUMDB GONOSUMDB GOPRIVATE HTTPS_PROXY HTTP_PROXY NO_PROXY SSL_CERT_FILE; do
         [[ -z ${!name:-} ]] || pass+=("$name=${!name}")
     done
     if [[ ! -d $MAB_RUN/go-build ]]; then
         mkdir -p "$MAB_RUN/go-build"
-        as_users "$MAB_RUN/go-build"
+        ! is_root || chown 65534:65534 "$MAB_RUN/go-build"
     fi
     "${become[@]}" env -i HOME="$TEST_HOME" LANG=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" GOCACHE="$MAB_RUN/go-build" GOGC=400 \
         PATH="$(user_path)" "${pass[@]}" "$@"
@@ -365,7 +368,7 @@ user_dir() {
 }
 
 # as_users PATH…: gives files and trees to as_user.
-as_users() { ! is_root || chown -R 65534:65534 "$@"; }
+as_users() { ! is_root || chown -R "$TEST_USER:$TEST_USER" "$@"; }
 
 # user_copy SOURCE DESTINATION: a copy of a file or tree, without build results,
 # that as_user owns.

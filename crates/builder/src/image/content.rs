@@ -241,11 +241,10 @@ impl Growth {
     pub(crate) fn seal(&mut self, grouping: Grouping) -> Vec<Group> {
         let groups = grouped(std::mem::take(&mut self.groups), grouping);
         self.growing.seal(self.layers);
-        self.layers += groups.len();
         groups
     }
 
-    /// Lays over it what a command has made.
+    /// Lays over it a layer that has been made.
     pub(crate) fn lay_over(&mut self, facts: &LayerFacts) {
         self.growing.lay_over(facts, self.layers);
         self.layers += 1;

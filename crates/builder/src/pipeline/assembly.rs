@@ -97,7 +97,7 @@ impl Assembly {
         let spec = &self.spec;
         let inputs = Inputs::of(spec, &self.facts, &self.created.text);
         let inputs = match shared.book.checksum(crate::image_context(spec)) {
-            Some(lock) => inputs.locked(lock, &self.facts),
+            Some(lock) => inputs.locked(lock, spec, &self.facts),
             None => inputs,
         };
         ImageResult {

@@ -12,6 +12,7 @@ use crate::plan::{CompilePlan, Known, LayerOutline, Outline};
 
 /// What would be done, by image.
 pub(super) async fn plans(shared: &Arc<Shared>, assemblies: &[Arc<Assembly>]) -> Result<Vec<ImagePlan>, BuildError> {
+    steps::check(shared, assemblies).await?;
     let mut wanted = wanted(shared, assemblies)?;
     // Sources and paths first: they are more often wrong, and are looked at faster.
     let mut outlines = drafts(shared, assemblies, &wanted.awaited).await?;

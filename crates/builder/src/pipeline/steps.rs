@@ -33,8 +33,6 @@ use crate::spec::{Placed, Template, render, render_destination};
 
 /// Counts up when commands of the same words come to have another outcome.
 const FORMAT: u32 = 1;
-/// Shorter secrets are words that stand in any output.
-const SHORTEST_SECRET: usize = 4;
 
 /// Most characters of a command that are told.
 const SHOWN: usize = 80;
@@ -475,7 +473,7 @@ impl<'a> Stack<'a> {
             limits: Default::default(),
         };
         let mut transcript = Transcript::default();
-        let mut lines = Lines::new(secrets);
+        let mut lines = Lines::new(&secrets);
         let reporter = &shared.reporter;
         let mut take = |line: String| {
             transcript.take(line.as_bytes());
@@ -525,10 +523,7 @@ impl<'a> Stack<'a> {
             let MountSpec { to, kind } = &mount.value;
             let target = render_destination(to, &self.values).map_err(fault)?.path.to_string();
             let mut secret = |content: Vec<u8>| {
-                let trimmed = content.trim_ascii_end();
-                if trimmed.len() >= SHORTEST_SECRET {
-                    secrets.push(trimmed.to_vec());
-                }
+                secrets.push(content.clone());
                 StepMountKind::Secret { content: Secret::new(content) }
             };
             let kind = match kind {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use join::{JoinError, Joined, join};
 
 use crate::image::FORMAT;
-use crate::spec::{BuildSpec, Facts};
+use crate::spec::{BuildSpec, Facts, Variable};
 use crate::target::TargetPlatform;
 
 /// Version of the document.
@@ -171,22 +171,25 @@ impl Inputs {
             created: created.to_owned(),
             git: git.map(|git| GitInput { commit: git.commit.clone(), tag: git.tag.clone(), dirty: git.dirty }),
         };
-        inputs.digest = inputs.seal(facts);
+        inputs.digest = inputs.seal(spec, facts);
         inputs
     }
 
     /// The same with a lock.
     #[must_use]
-    pub fn locked(mut self, lock: Digest, facts: &Facts) -> Self {
+    pub fn locked(mut self, lock: Digest, spec: &BuildSpec, facts: &Facts) -> Self {
         self.lock = Some(lock);
-        self.digest = self.seal(facts);
+        self.digest = self.seal(spec, facts);
         self
     }
 
-    /// Values that may be secret stand in it as a digest alone.
-    fn seal(&self, facts: &Facts) -> Digest {
+    /// Values of the environment stand in it as a digest alone, and those that no text of the build file has
+    /// not at all: a command's secrets could be guessed from one.
+    fn seal(&self, spec: &BuildSpec, facts: &Facts) -> Digest {
         let Self { build_file, lock, format, created, .. } = self;
         let Facts { git, env, cargo, go } = facts;
+        let in_texts = |name: &String| spec.variables.contains(&Variable::Env(name.clone()));
+        let env: BTreeMap<_, _> = env.iter().filter(|(name, _)| in_texts(name)).collect();
         // Where a repository comes from may differ from machine to machine, and is in no text.
         let git = git.as_ref().map(|git| (&git.commit, &git.tag, &git.describe, &git.branch, &git.date, git.dirty));
         Digest::of(
@@ -233,4 +236,28 @@ pub fn metadata_file(results: &[ImageResult]) -> serde_json::Value {
         result.image.clone().filter(|_| unique).unwrap_or_else(|| result.file.clone())
     };
     results.iter().map(|result| (name(result), metadata(result))).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::spec::{Overrides, parse};
+
+    #[test]
+    fn a_secret_of_a_command_is_in_no_digest() {
+        let text = "version: 1\nenv: [TOKEN, B]\nlabels: {b: '${env.B}'}\n\
+            run: [{command: x, mounts: [{secret-env: TOKEN, to: /run/token}]}]\n";
+        let spec = parse(Path::new("f"), text, &Overrides::default()).unwrap();
+        let digest = |token: &str, b: &str| {
+            let env = [("TOKEN", token), ("B", b)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let facts = Facts { env: env.into(), ..Facts::default() };
+            let inputs = Inputs::of(&spec, &facts, "");
+            [inputs.digest, inputs.locked(Digest::of(b""), &spec, &facts).digest]
+        };
+        assert_eq!(digest("one", "b"), digest("two", "b"));
+        assert_ne!(digest("one", "b")[0], digest("one", "c")[0]);
+        assert_ne!(digest("one", "b")[1], digest("one", "c")[1]);
+    }
 }

@@ -133,9 +133,10 @@ impl Image {
         let store = BlobStore::new(self.directory.path().join("blobs"));
         let plan = LayerPlan::new(entries.to_vec(), LayerOptions::default()).unwrap();
         let (written, _) = plan.write(&Pool::new(1).unwrap(), &store).unwrap();
-        let blob = File::open(store.path(&written.descriptor.digest)).unwrap();
-        self.layers.push(unpack_into(&self.cache, blob, Compression::Gzip, written.diff_id));
-        self.tree.lay(entries).unwrap();
+        let blob = || File::open(store.path(&written.descriptor.digest)).unwrap();
+        let (facts, _) = LayerFacts::scan(blob(), Compression::Gzip, &read::Limits::default()).unwrap();
+        self.tree.lay_over(&facts, self.layers.len());
+        self.layers.push(unpack_into(&self.cache, blob(), Compression::Gzip, written.diff_id));
     }
 
     fn request<'a>(&'a self, script: &str, overlay: bool, run: &Run, scratch: &'a Path) -> StepRequest<'a> {

@@ -137,7 +137,6 @@ impl Decoder<'_> {
             self.problem(Problem::EnvNotListed { name }, node.place);
             return None;
         }
-        self.variables.insert(crate::spec::Variable::Env(name.clone()));
         Some(Placed::at(name, node.place))
     }
 }

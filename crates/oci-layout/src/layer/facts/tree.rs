@@ -139,14 +139,9 @@ impl Tree {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a LayerFacts>) -> Self {
         let mut tree = Self::default();
         for (number, facts) in layers.into_iter().enumerate() {
-            tree.apply(facts, number);
+            tree.lay_over(facts, number);
         }
         tree
-    }
-
-    /// Lays layer `number` over the tree.
-    pub fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
-        self.apply(facts, number);
     }
 
     /// Gives everything that was inserted so far to layer `number`.
@@ -156,9 +151,9 @@ impl Tree {
         }
     }
 
-    /// Lays one layer over the tree, the way engines do that unpack each layer by itself: what it
+    /// Lays layer `number` over the tree, the way engines do that unpack each layer by itself: what it
     /// removes goes first, and a directory of its own replaces a link or file below.
-    fn apply(&mut self, facts: &LayerFacts, number: usize) {
+    pub fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
         for fact in &facts.entries {
             match fact.kind {
                 FactKind::Whiteout => {
@@ -346,26 +341,6 @@ impl Tree {
         if let Some(node) = self.nodes.get_mut(path) {
             node.text = Some(Arc::from(text));
         }
-    }
-
-    /// Lays a layer of these entries over the tree, as engines do: what it removes goes first, and what is no
-    /// directory replaces one with all that is in it.
-    pub fn lay(&mut self, entries: &[Entry]) -> Result<(), InsertError> {
-        for entry in entries {
-            self.remove(entry);
-        }
-        for entry in entries {
-            if !matches!(entry.kind, EntryKind::Directory | EntryKind::Whiteout | EntryKind::Opaque) {
-                self.remove_below(&entry.path);
-            }
-        }
-        // A hard link's target may come behind it.
-        let is_link = |entry: &&Entry| matches!(entry.kind, EntryKind::HardLink { .. });
-        let all = entries.iter().filter(|entry| !is_link(entry)).chain(entries.iter().filter(is_link));
-        for entry in all.filter(|entry| !matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque)) {
-            self.insert(entry)?;
-        }
-        Ok(())
     }
 
     /// Removes what a whiteout or opaque directory hides.

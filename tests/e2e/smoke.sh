@@ -105,6 +105,11 @@ test_programs_that_are_not_there_hang_or_crash() {
     check '`/bin/sh -c kill -SEGV $$` was killed by signal 11' '{command: [/bin/sh, -c, "kill -SEGV $$$$"]}'
     check '`/nothing` was not started: /nothing is not in the image' '{command: [/nothing]}'
     check '`/etc/passwd` was not started: cannot execute /etc/passwd' '{command: [/etc/passwd]}'
+    # Arguments alone, in an image that starts nothing by itself.
+    printf 'version: 1\nplatforms: [linux/amd64]\nfiles: [{from: tool, to: /tool}]\nsmoke: {args: [x]}\n' >build.yaml
+    run_exit 4 as_user mab build -o oci:layout
+    assert_contains "$ERR" 'the smoke run `x` was not started: x is not in the image'
+    assert_contains "$ERR" 'hint: the image has no entrypoint for these arguments'
     # What is left in the background ends with the program, and output without an end does not fill the memory.
     check '`/bin/sh -c /usr/bin/yes & /usr/bin/yes | /usr/bin/head -c 50000000; exit 5` ended with exit code 5' \
         '{command: [/bin/sh, -c, "/usr/bin/yes & /usr/bin/yes | /usr/bin/head -c 50000000; exit 5"]}'

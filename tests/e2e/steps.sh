@@ -176,6 +176,11 @@ test_what_fails_says_so_and_leaves_the_old_image() {
     check 'failed: cannot execute /etc/passwd' '[/etc/passwd]'
     check 'was killed by signal 11' '"kill -SEGV $$"'
     check 'took more than 0.5 s' '{command: /bin/sleep 600, timeout: 500ms}'
+    printf 'version: 1\nplatforms: [linux/amd64]\nrun: [echo hello]\n' >build.yaml
+    run_exit 3 as_user mab build
+    assert_contains "$ERR" '/bin/sh is not in the image'
+    assert_contains "$ERR" "hint: a text is for the image's own shell"
+    build_file '[linux/amd64]' 'run: [/bin/true]'
     run_exit 7 as_user mab build --offline
     build_file '[linux/amd64]' 'run: [{command: /bin/true, network: host}]'
     run_ok as_user mab build --metadata-file result.json

@@ -161,6 +161,12 @@ async fn try_image(shared: &Arc<Shared>, assembly: &Assembly, image: &Arc<Finish
                     failure(platform, trial, &format!("was not started: {}", with_causes(&error)), &transcript);
                 problem.notes.clear();
                 problem.hints.extend(error.hints());
+                let alone = matches!(trial.spec.value.command, SmokeCommand::Arguments(_))
+                    && config.config.entrypoint.is_none();
+                if alone && matches!(error, SandboxError::NotFound { .. }) {
+                    let hint = "the image has no entrypoint for these arguments: write the program under `command`";
+                    problem.hints.push(hint.to_owned());
+                }
                 tried.failures.push(problem);
             }
         }

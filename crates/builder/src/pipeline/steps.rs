@@ -26,8 +26,8 @@ use super::*;
 use crate::check::elf::ElfInspector;
 use crate::image::{ContentError, Context, Growth, Layers, layer_options, make_layers};
 use crate::result::StepResult;
-use crate::sandbox::step::{Secret, StepMount, StepMountKind, StepRequest, run_step};
-use crate::sandbox::{self, Container, Ending, Network, Overrides, Request, Streams, attend};
+use crate::sandbox::step::{Secret, StepError, StepMount, StepMountKind, StepRequest, run_step};
+use crate::sandbox::{self, Container, Ending, Network, Overrides, Request, SandboxError, Streams, attend};
 use crate::spec::model::{FileSource, FileSpec, MountKind, MountSpec, Owner, Part, RunSpec};
 use crate::spec::{Placed, Template, render, render_destination};
 
@@ -488,8 +488,9 @@ impl<'a> Stack<'a> {
         if shared.children.interrupted() {
             return Err(BuildError::Interrupted);
         }
-        let outcome =
-            ended.map_err(|error| self.failed(run, &format!("failed: {}", with_causes(&error)), error.hints()))?;
+        let outcome = ended.map_err(|error| {
+            self.failed(run, &format!("failed: {}", with_causes(&error)), hints(&run.value, &error))
+        })?;
         let why = match outcome.ending {
             Ending::Exited(0) => {
                 if outcome.entries.is_empty() {
@@ -558,6 +559,17 @@ impl<'a> Stack<'a> {
         problem.hints = hints;
         BuildError::Step(Box::new(Diagnostics::one(self.spec().sources.clone(), problem)))
     }
+}
+
+/// What could be done about a command that did not run.
+fn hints(run: &RunSpec, error: &StepError) -> Vec<String> {
+    let mut hints = error.hints();
+    if run.shell && matches!(error, StepError::Sandbox(SandboxError::NotFound { .. })) {
+        let hint = "a text is for the image's own shell: take a base that has one, or write a program and its arguments \
+                    as a list";
+        hints.push(hint.to_owned());
+    }
+    hints
 }
 
 /// A command as people know it: a text for the shell without the shell.

@@ -167,6 +167,7 @@ fn literal(format: Format) -> Value {
         Format::Signal => json!({ "type": "integer", "minimum": 1, "maximum": 64 }),
         Format::Owner => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 }),
         Format::Date => json!({ "type": "integer", "minimum": 0 }),
+        Format::Duration => return text(format),
         Format::GlibcVersion => json!({ "type": "number", "not": { "type": "integer" } }),
         _ => json!({ "type": ["number", "boolean"] }),
     };

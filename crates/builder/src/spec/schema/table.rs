@@ -54,7 +54,8 @@ const SHELL_TEXT: Kind = Kind::Text(Format::Words);
 const STEPS: Kind = Kind::NonEmpty(&Kind::Section(&STEP));
 const STEPS_DOC: &str = "The parts of the image in another order than the usual one, in place of `directories`, `links`, \
      `users`, `files`, `run` and `binaries` at the top.";
-const DURATION: Kind = Kind::Text(Format::Duration);
+/// A number alone is told what it lacks.
+const DURATION: Kind = Kind::Literal(Format::Duration);
 
 /// The whole file.
 pub static ROOT: Section = section(
@@ -275,11 +276,10 @@ pub static HEALTHCHECK: Section = section(
             "The program and its arguments, or a text for the image's shell.",
         )
         .required(),
-        key("interval", Kind::Text(Format::Duration), "Between two checks.").default("30s"),
-        key("timeout", Kind::Text(Format::Duration), "For one check.").default("30s"),
-        key("start-period", Kind::Text(Format::Duration), "Before failures count.").default("0s"),
-        key("start-interval", Kind::Text(Format::Duration), "Between two checks during the start period.")
-            .default("5s"),
+        key("interval", DURATION, "Between two checks.").default("30s"),
+        key("timeout", DURATION, "For one check.").default("30s"),
+        key("start-period", DURATION, "Before failures count.").default("0s"),
+        key("start-interval", DURATION, "Between two checks during the start period.").default("5s"),
         key("retries", Kind::Integer(1, 1000), "Failures in a row that make a container unhealthy.").default("3"),
     ],
 );

@@ -127,7 +127,7 @@ impl Growing {
         }
         for parent in above.into_iter().rev() {
             let known = self.tree.get(&parent).filter(|node| node.is_directory());
-            let (mode, uid, gid) = known.map_or((0o755, 0, 0), |node| (node.mode, number(node.uid), number(node.gid)));
+            let (mode, (uid, gid)) = known.map_or((0o755, (0, 0)), |node| (node.mode, node.owner()));
             self.add(Entry::new(parent, EntryKind::Directory, mode).owned_by(uid, gid)).map_err(|e| unusable(&e))?;
         }
         let mut entry = Entry::new(path.clone(), kind, mode).owned_by(owner.uid, owner.gid);
@@ -161,13 +161,8 @@ impl Growing {
     pub(super) fn file(&self, path: &ImagePath) -> Option<(u32, Numbers)> {
         let node = self.tree.get(&self.tree.resolve(path, true).ok()?)?;
         matches!(node.kind, NodeKind::File { .. })
-            .then(|| (node.mode, Numbers { uid: number(node.uid), gid: number(node.gid) }))
+            .then(|| (node.mode, Numbers { uid: node.owner().0, gid: node.owner().1 }))
     }
-}
-
-/// Owners beyond 32 bits are in no real base; what has one becomes the overflow user's.
-fn number(id: u64) -> u32 {
-    u32::try_from(id).unwrap_or(65534)
 }
 
 #[cfg(test)]

@@ -237,7 +237,7 @@ fn supervise(handed: Handed, running: Running) -> u8 {
         None => Ending::Signaled(Signal::KILL.as_raw()),
     };
     let report = match running.kept.map(Kept::leave) {
-        Some(Err(error)) => Report::Failed(setup("note what the step has left")(error)),
+        Some(Err(error)) => Report::Failed(setup("note what the command has left")(error)),
         _ => Report::Ended(ending),
     };
     handed.say(&report);

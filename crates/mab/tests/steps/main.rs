@@ -216,10 +216,10 @@ fn what_a_step_cannot_do_is_said() {
     }
     let few = Run { limits: Limits { entries: 3, bytes: 10 }, ..Run::default() };
     for error in fails("mkdir -p /srv/a/b/c", &few) {
-        assert_eq!(error, "the step has changed more than 3 files");
+        assert_eq!(error, "the command has changed more than 3 files");
     }
     for error in fails("echo 0123456789 >/x", &few) {
-        assert_eq!(error, "the files that the step has written have more than 10 bytes");
+        assert_eq!(error, "the files that the command has written have more than 10 bytes");
     }
     let outcome = image.run("echo x >/x; exit 3", true, &Run::default()).unwrap();
     assert_eq!((outcome.ending, outcome.entries.len()), (Ending::Exited(3), 0));

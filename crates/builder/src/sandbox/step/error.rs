@@ -20,7 +20,7 @@ pub enum StepError {
         why: String,
     },
     /// The disk keeps no attributes of files.
-    #[error("{} is on a file system without extended attributes, which steps need", path.display())]
+    #[error("{} is on a file system without extended attributes, which commands need", path.display())]
     NoAttributes {
         /// Where the step was to write.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum StepError {
         source: io::Error,
     },
     /// Something that no layer can hold.
-    #[error("the step has made {path}, which cannot be put into a layer: {why}")]
+    #[error("the command has made {path}, which cannot be put into a layer: {why}")]
     Unfit {
         /// Where it is in the image.
         path: String,
@@ -36,13 +36,13 @@ pub enum StepError {
         why: String,
     },
     /// More changes than are allowed.
-    #[error("the step has changed more than {limit} files")]
+    #[error("the command has changed more than {limit} files")]
     TooMany {
         /// How many are.
         limit: usize,
     },
     /// More bytes than are allowed.
-    #[error("the files that the step has written have more than {limit} bytes")]
+    #[error("the files that the command has written have more than {limit} bytes")]
     TooLarge {
         /// How many are.
         limit: u64,
@@ -70,7 +70,7 @@ impl StepError {
             Self::Sandbox(error) => error.hints(),
             Self::NoAttributes { .. } => vec!["name a directory on another file system in MAB_CACHE_DIR".to_owned()],
             Self::Unfit { .. } | Self::TooMany { .. } | Self::TooLarge { .. } => {
-                vec!["have the step remove what the image does not need, or write it to a mount".to_owned()]
+                vec!["have the command remove what the image does not need, or write it to a mount".to_owned()]
             }
             Self::Target { .. } | Self::Io { .. } => Vec::new(),
         }

@@ -19,11 +19,8 @@ pub(in crate::sandbox) struct Root {
 
 impl Root {
     pub(super) fn of(tree: &Tree) -> Self {
-        let number = |id: u64| u32::try_from(id).unwrap_or(65534);
-        match tree.get(&ImagePath::root()) {
-            Some(node) => Self { mode: node.mode, uid: number(node.uid), gid: number(node.gid) },
-            None => Self { mode: 0o755, uid: 0, gid: 0 },
-        }
+        let (mode, (uid, gid)) = tree.get(&ImagePath::root()).map_or((0o755, (0, 0)), |node| (node.mode, node.owner()));
+        Self { mode, uid, gid }
     }
 
     /// The mode that it has on disk.

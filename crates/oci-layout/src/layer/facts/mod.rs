@@ -8,6 +8,7 @@ mod tree;
 
 pub(super) use scan::Hashed;
 pub use scan::{Inspector, MAX_TEXT, NoInspector, START, Seen, is_text_of_interest};
+pub(in crate::layer) use tree::in_32_bits;
 pub use tree::{InsertError, Node, NodeKind, ResolveError, Tree};
 
 use std::collections::BTreeMap;

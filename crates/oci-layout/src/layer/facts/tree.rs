@@ -57,10 +57,20 @@ impl Node {
         self.kind == NodeKind::Directory
     }
 
+    /// User and group. Owners beyond 32 bits are in no real image; what has one becomes the overflow user's.
+    pub fn owner(&self) -> (u32, u32) {
+        (in_32_bits(self.uid), in_32_bits(self.gid))
+    }
+
     /// A directory that no layer mentions, though something is in it.
     fn implied(layer: Option<usize>) -> Self {
         Self { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, layer, text: None, inspected: None }
     }
+}
+
+/// See [`Node::owner`].
+pub(in crate::layer) fn in_32_bits(id: u64) -> u32 {
+    u32::try_from(id).unwrap_or(65534)
 }
 
 /// Why a path leads nowhere.

@@ -10,6 +10,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{XattrFlags, fsetxattr, fstat};
 use rustix::io::Errno;
 
+use crate::layer::facts::in_32_bits;
+
 /// The attribute with the owner: `USER:GROUP`, numbers.
 pub const OWNER: &CStr = c"user.mab.owner";
 /// The attribute with the mode: an octal number.
@@ -61,9 +63,7 @@ pub fn write(file: impl AsFd, owner: (u64, u64), wanted: u32, given: u32) -> Res
 /// Writes the owner alone, root or not: in a directory that hands its group on, a file without a note would
 /// be taken for a new one, of that group.
 pub(super) fn write_owner(file: impl AsFd, (uid, gid): (u64, u64)) -> Result<(), Errno> {
-    // Owners beyond 32 bits are in no real image; what has one becomes the overflow user's.
-    let number = |id: u64| u32::try_from(id).unwrap_or(65534);
-    put(&file, OWNER, &owner(number(uid), number(gid)))
+    put(&file, OWNER, &owner(in_32_bits(uid), in_32_bits(gid)))
 }
 
 /// Marks a directory as one that is made of layers. The mark has the directory's own number, so that a copy of

@@ -319,7 +319,6 @@ impl Comparison<'_> {
 
     /// Mode and owner of a file before and after, as the image has them.
     fn attributes(&self, parent: &Directory<'_>, found: &OnDisk, before: Option<&OnDisk>) -> (Attributes, Attributes) {
-        let number = |id: u64| u32::try_from(id).unwrap_or(65534);
         let is_like = |node: &&Node| match node.kind {
             NodeKind::File { .. } => found.kind == Kind::File,
             NodeKind::Directory => found.kind == Kind::Directory,
@@ -331,7 +330,7 @@ impl Comparison<'_> {
             let node = self.image_path().ok().and_then(|path| self.source.below.get(&path).filter(is_like));
             let noted = before.owner.unwrap_or((0, 0));
             let on_disk = Attributes { mode: before.true_mode(), uid: noted.0, gid: noted.1 };
-            node.map_or(on_disk, |node| Attributes { mode: node.mode, uid: number(node.uid), gid: number(node.gid) })
+            node.map_or(on_disk, |node| Attributes { mode: node.mode, uid: node.owner().0, gid: node.owner().1 })
         });
         let new = Attributes {
             mode: found.true_mode(),

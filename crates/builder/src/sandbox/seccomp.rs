@@ -5,7 +5,7 @@
 //! another architecture run in an emulator, whose own calls are those of this system.
 //!
 //! What is refused fails with `EPERM`, but `clone3`: its arguments are out of the filter's sight, and
-//! C libraries go back to `clone` where the kernel has none (`ENOSYS`).
+//! C libraries go back to `clone` where the kernel has none (`ENOSYS`). What waits for the disk succeeds at once.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, EPERM, SECCOMP_RET_ALLOW,
@@ -13,7 +13,7 @@ use libc::{
 };
 
 use super::step::owners::{PRCTL, notified, opening};
-use super::syscalls::{Abi, CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, UNSHARE};
+use super::syscalls::{Abi, CLONE, CLONE3, Call, FLUSHING, IOCTL, REFUSED, SOCKET, UNSHARE};
 
 /// Offsets in the kernel's `seccomp_data`. All its systems here are little-endian: the low half of
 /// an argument comes first.
@@ -74,6 +74,9 @@ fn rules(abi: Abi, owners: Owners) -> Vec<sock_filter> {
         if let Some(number) = abi.number(call) {
             rules.extend([jump(BPF_JEQ, number, 0, 1), refuse()]);
         }
+    }
+    for number in FLUSHING.iter().filter_map(|call| abi.number(call)) {
+        rules.extend([jump(BPF_JEQ, number, 0, 1), succeed()]);
     }
     if owners == Owners::Listener {
         for number in notified(abi) {
@@ -153,6 +156,10 @@ fn refuse() -> sock_filter {
     answer(SECCOMP_RET_ERRNO | EPERM as u32)
 }
 
+fn succeed() -> sock_filter {
+    answer(SECCOMP_RET_ERRNO)
+}
+
 fn ask() -> sock_filter {
     answer(SECCOMP_RET_USER_NOTIF)
 }
@@ -206,12 +213,14 @@ mod tests {
             let program = filter_for(pair, owners);
             for &abi in pair {
                 let refused: Vec<u32> = REFUSED.iter().filter_map(|call| abi.number(call)).collect();
+                let flushing: Vec<u32> = FLUSHING.iter().filter_map(|call| abi.number(call)).collect();
                 let listened: Vec<u32> = notified(abi).filter(|_| owners == Owners::Listener).collect();
                 for number in 0..500 {
                     let answer = run(&program, abi.audit(), number, [0; 6]);
                     let expected = match number {
                         435 => ABSENT,
                         number if refused.contains(&number) => REFUSE,
+                        number if flushing.contains(&number) => SECCOMP_RET_ERRNO,
                         number if listened.contains(&number) => SECCOMP_RET_USER_NOTIF,
                         _ => SECCOMP_RET_ALLOW,
                     };

@@ -1,4 +1,4 @@
-//! Numbers of the system calls that a sandbox refuses, for each kind of program that can run natively
+//! Numbers of the system calls that a sandbox refuses or answers itself, for each kind of program that can run natively
 //! on the systems that mab runs on. Numbers are for ever: each is the kernel's own.
 
 /// A way to make system calls.
@@ -123,6 +123,18 @@ pub(super) const REFUSED: &[Call] = &[
     Call("vhangup", [153, 111, 58, 111]),
 ];
 
+/// What waits until files are on the disk. A sandbox's files are kept as a whole after its program has ended
+/// or not at all, so these succeed and do nothing: package managers make thousands of such calls, and `sync`
+/// would wait for what everybody else on this machine has written.
+pub(super) const FLUSHING: &[Call] = &[
+    Call("fdatasync", [75, 148, 83, 148]),
+    Call("fsync", [74, 118, 82, 118]),
+    Call("sync", [162, 36, 81, 36]),
+    Call("sync_file_range", [277, 314, 84, NONE]),
+    Call("sync_file_range2", [NONE, NONE, NONE, 341]),
+    Call("syncfs", [306, 344, 267, 373]),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,13 +155,18 @@ mod tests {
             ("setns", libc::SYS_setns),
             ("umount2", libc::SYS_umount2),
             ("userfaultfd", libc::SYS_userfaultfd),
+            ("fdatasync", libc::SYS_fdatasync),
+            ("fsync", libc::SYS_fsync),
+            ("sync", libc::SYS_sync),
+            ("sync_file_range", libc::SYS_sync_file_range),
+            ("syncfs", libc::SYS_syncfs),
             ("clone", libc::SYS_clone),
             ("clone3", libc::SYS_clone3),
             ("unshare", libc::SYS_unshare),
             ("ioctl", libc::SYS_ioctl),
             ("socket", libc::SYS_socket),
         ];
-        let all = || REFUSED.iter().chain([&CLONE, &CLONE3, &UNSHARE, &IOCTL, &SOCKET]);
+        let all = || REFUSED.iter().chain(FLUSHING).chain([&CLONE, &CLONE3, &UNSHARE, &IOCTL, &SOCKET]);
         for (name, number) in known {
             let call = all().find(|call| call.0 == name).unwrap();
             assert_eq!(Abi::NATIVE[0].number(call).map(libc::c_long::from), Some(number), "{name}");
@@ -159,7 +176,7 @@ mod tests {
     #[test]
     fn no_number_stands_twice() {
         for abi in [Abi::X86_64, Abi::I386, Abi::Aarch64, Abi::Arm] {
-            let mut numbers: Vec<u32> = REFUSED.iter().filter_map(|call| abi.number(call)).collect();
+            let mut numbers: Vec<u32> = REFUSED.iter().chain(FLUSHING).filter_map(|call| abi.number(call)).collect();
             let count = numbers.len();
             numbers.sort_unstable();
             numbers.dedup();

@@ -19,7 +19,7 @@ use oci_layout::{BlobStore, Cache, Digest};
 /// The programs that scripts use.
 const PROGRAMS: &[&str] = &[
     "cat", "chgrp", "chmod", "chown", "cp", "env", "id", "install", "ln", "ls", "mkdir", "mkfifo", "mknod", "mv", "rm",
-    "rmdir", "sed", "setpriv", "sleep", "stat", "touch",
+    "rmdir", "sed", "setpriv", "sleep", "stat", "sync", "touch",
 ];
 
 /// One for all tests; its scratch directories are counted, so only one uses it at a time.

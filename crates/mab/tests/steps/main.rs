@@ -65,6 +65,16 @@ fn the_same_step_makes_the_same_layer_again() {
     assert_eq!(digests[0], digests[1]);
 }
 
+/// Nothing waits for the disk: not even for a device, of which the kernel says that it cannot be flushed.
+#[test]
+fn flushing_does_nothing() {
+    let Some(image) = Image::get() else { return };
+    assert!(!std::process::Command::new("sync").arg("/dev/null").status().unwrap().success());
+    let outcome = image
+        .both("for how in '' --data --file-system; do sync $how /dev/null && echo ok; done; sync", &Run::default());
+    assert_eq!(outcome.stdout, "ok\nok\nok\n");
+}
+
 #[test]
 fn what_is_as_it_was_is_not_in_the_layer() {
     let Some(image) = Image::get() else { return };

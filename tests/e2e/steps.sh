@@ -201,6 +201,42 @@ test_what_fails_says_so_and_leaves_the_old_image() {
     assert_contains "$ERR" 'the commands for linux/s390x cannot run here'
 }
 
+# A command that wants more memory than there is ends, and neither mab nor anybody else does.
+test_out_of_memory() {
+    sandbox_or_skip
+    build_file '[linux/amd64]' 'run: [/bin/true]'
+    run_ok as_user mab build
+    local index
+    index=$(<oci/index.json)
+    # tail keeps the line until it ends. What a shell starts is killed, and the shell ends as it likes.
+    build_file '[linux/amd64]' 'run: ["echo begun; /usr/bin/head -c 2G /dev/zero | /usr/bin/tail -n 1 >/dev/null; exit 5"]'
+    run_exit 3 with_memory 300M as_user mab build --progress plain
+    assert_contains "$ERR" 'ended with exit code 5 after the kernel had killed a program for want of memory'
+    assert_contains "$ERR" $'it wrote:\n  begun'
+    assert_contains "$ERR" 'hint: give this machine or container more memory'
+    assert_equal "$(<oci/index.json)" "$index"
+    assert_equal "$(scratches)$(sandbox_processes)" ''
+    run_exit 137 with_memory 300M as_user mab run oci:oci -- \
+        /bin/sh -c 'exec /usr/bin/tail -n 1 /dev/zero'
+    assert_contains "$ERR" 'warning: the program ended with exit code 137 after the kernel had killed a program'
+}
+
+# A QEMU that crashes is named, whoever waits for it.
+test_an_emulator_that_crashes() {
+    sandbox_or_skip
+    printf '#include <signal.h>\nint main(void) { return raise(SIGSEGV); }\n' >crash.c
+    mkdir bin
+    cc -static -o bin/qemu-s390x-static crash.c
+    build_file '[linux/s390x]' 'run: [/bin/true]'
+    run_exit 3 as_user PATH="$T/bin:$(user_path)" mab build
+    assert_contains "$ERR" 'on linux/s390x the command `/bin/true` was killed by signal 11 (SIGSEGV)'
+    assert_contains "$ERR" "hint: it ran under $T/bin/qemu-s390x-static: a newer QEMU may do what this one cannot"
+    build_file '[linux/s390x]' 'smoke: [{command: [/bin/true]}]'
+    run_exit 4 as_user PATH="$T/bin:$(user_path)" mab build
+    assert_contains "$ERR" "hint: it ran under $T/bin/qemu-s390x-static"
+    assert_no_path oci/index.json
+}
+
 test_steps_have_the_order_that_they_are_written_in() {
     sandbox_or_skip
     printf '#!/bin/sh\necho made by tool >/etc/from-tool\n' >tool

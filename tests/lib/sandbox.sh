@@ -39,3 +39,29 @@ killed_after() {
     assert_equal "$STATUS" $((128 + $(kill -l "$signal"))) "exit code after $signal ($until): $(<"$T/out")"
     sandboxes_are_gone
 }
+
+# with_memory BYTES COMMAND…: the command in a control group that has so much memory, without swap.
+with_memory() {
+    local limit=$1 group status=0
+    shift
+    if [[ -w /sys/fs/cgroup/memory/cgroup.procs ]]; then
+        group=/sys/fs/cgroup/memory/mab-test-$$
+        mkdir "$group"
+        printf '%s' "$limit" >"$group/memory.limit_in_bytes"
+        printf 0 >"$group/memory.swappiness"
+    elif [[ -w /sys/fs/cgroup/cgroup.procs ]] && grep -qw memory /sys/fs/cgroup/cgroup.subtree_control; then
+        group=/sys/fs/cgroup/mab-test-$$
+        mkdir "$group"
+        printf '%s' "$limit" >"$group/memory.max"
+        printf 0 >"$group/memory.swap.max"
+    else
+        skip "no control group for memory can be made here"
+    fi
+    # The processes that move there are this subshell and what it becomes.
+    (
+        printf '%s' "$BASHPID" >"$group/cgroup.procs"
+        "$@"
+    ) || status=$?
+    rmdir "$group"
+    return $status
+}

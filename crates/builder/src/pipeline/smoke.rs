@@ -37,8 +37,14 @@ struct Trial<'a> {
     output: Option<String>,
 }
 
-/// How a run was not what the build file says; or it was.
-type Verdict = Result<(), String>;
+/// Why a run was not what the build file says, and what could be done about it.
+struct Refused {
+    why: String,
+    hints: Vec<String>,
+}
+
+/// Whether a run was what the build file says.
+type Verdict = Result<(), Refused>;
 
 /// Tries all images, those of all platforms side by side. Gives what came of it, by image and platform;
 /// an error tells of all runs that failed.
@@ -149,7 +155,11 @@ async fn try_image(shared: &Arc<Shared>, assembly: &Assembly, image: &Arc<Finish
                 Ok(()) => tried
                     .results
                     .push(SmokeResult { command: trial.container.command.clone(), outcome: SmokeOutcome::Passed }),
-                Err(why) => tried.failures.push(failure(platform, trial, &why, &transcript)),
+                Err(Refused { why, hints }) => {
+                    let mut problem = failure(platform, trial, &why, &transcript);
+                    problem.hints.extend(hints);
+                    tried.failures.push(problem);
+                }
             },
             Err(error @ SandboxError::Forbidden { .. }) => {
                 piece.failed();
@@ -240,7 +250,7 @@ async fn run(
             layers: files.layers.clone(),
             overlay: shared.sandbox.overlay,
             network: spec.network,
-            execution,
+            execution: execution.clone(),
             time_limit: Some(spec.time_limit),
             container,
         };
@@ -251,7 +261,11 @@ async fn run(
         });
         match ending {
             _ if shared.interrupted() => Err(BuildError::Interrupted),
-            Ok(ending) => Ok(Ok((verdict(&spec, output.as_deref(), ending, &transcript), transcript))),
+            Ok(ending) => {
+                let verdict = verdict(&spec, output.as_deref(), ending, &transcript)
+                    .map_err(|why| Refused { why, hints: ending.hints(&execution) });
+                Ok(Ok((verdict, transcript)))
+            }
             Err(error) => Ok(Err(error)),
         }
     })
@@ -259,12 +273,12 @@ async fn run(
 }
 
 /// Whether the run was what the build file says; why not.
-fn verdict(spec: &SmokeSpec, output: Option<&str>, ending: Ending, transcript: &Transcript) -> Verdict {
+fn verdict(spec: &SmokeSpec, output: Option<&str>, ending: Ending, transcript: &Transcript) -> Result<(), String> {
     let expected = i32::from(spec.exit_code);
     match ending {
         Ending::Exited(code) if code == expected => {}
         Ending::Exited(code) => return Err(format!("ended with exit code {code}, not {expected}")),
-        Ending::Signaled(signal) => return Err(format!("was killed by signal {signal}")),
+        Ending::Signaled(_) | Ending::OutOfMemory(_) => return Err(ending.told()),
         Ending::TimedOut => return Err(format!("took more than {} s", spec.time_limit.as_secs_f64())),
     }
     let text = transcript.text();
@@ -353,7 +367,7 @@ mod tests {
         let plain = spec();
         assert_eq!(tell(&plain, None, Ending::Exited(3)), "");
         assert_eq!(tell(&plain, None, Ending::Exited(0)), "ended with exit code 0, not 3");
-        assert_eq!(tell(&plain, None, Ending::Signaled(11)), "was killed by signal 11");
+        assert_eq!(tell(&plain, None, Ending::Signaled(11)), "was killed by signal 11 (SIGSEGV)");
         assert_eq!(tell(&plain, None, Ending::TimedOut), "took more than 1.5 s");
         assert_eq!(tell(&plain, Some("version"), Ending::Exited(3)), "");
         assert_eq!(tell(&plain, Some("Version"), Ending::Exited(3)), "did not write `Version`");

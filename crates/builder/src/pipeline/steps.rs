@@ -461,7 +461,7 @@ impl<'a> Stack<'a> {
             layers,
             overlay: shared.sandbox.overlay,
             network: run.value.network,
-            execution,
+            execution: execution.clone(),
             time_limit: Some(run.value.time_limit),
             container,
         };
@@ -507,12 +507,12 @@ impl<'a> Stack<'a> {
                 let path = cache.store().path(&written.descriptor.digest);
                 return Ok(Some(maker.kept(written, Origin::Written, path)));
             }
-            Ending::Exited(code) => format!("ended with exit code {code}"),
-            Ending::Signaled(signal) => format!("was killed by signal {signal}"),
             Ending::TimedOut => format!("took more than {} s", run.value.time_limit.as_secs_f64()),
+            other => other.told(),
         };
         let mut problem = self.problem(run, &why);
         problem.notes = transcript.last_lines();
+        problem.hints = outcome.ending.hints(&execution);
         Err(BuildError::Step(Box::new(Diagnostics::one(self.spec().sources.clone(), problem))))
     }
 

@@ -53,6 +53,9 @@ impl Confinement {
         first::enter_user_namespace(uid, gid).map_err(failed("enter a user namespace for the image's user"))?;
         capabilities(if uid == 0 { OF_ROOT } else { CapabilitySet::empty() })
             .map_err(failed("give up capabilities"))?;
+        // Where memory runs out, this is what the kernel ends first, and not the user's own programs or mab.
+        // What cannot be asked for is not wanted badly enough to fail.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
         sys::join_new_keyring().map_err(failed("leave the keyrings"))?;
         limits().map_err(failed("set limits"))?;
         sys::close_on_exec().map_err(failed("close descriptors"))?;

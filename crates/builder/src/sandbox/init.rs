@@ -23,12 +23,13 @@ use rustix::process::{
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
-use super::report::{Ability, Ending, Failure, Orders, Report, setup};
+use super::ending::killed_for_memory;
+use super::report::{Ability, Failure, Orders, Report, setup};
 use super::seccomp::Owners;
 use super::stage::{Handed, Stage, command, line};
 use super::step::owners::{self, Identity, Supervisor};
 use super::step::{self, Record, StepOrders, Traces};
-use super::{Container, Files, Network, confine, devices, emulator, files, program, sys};
+use super::{Container, Ending, Files, Network, confine, devices, emulator, files, program, sys};
 use crate::spec::accounts::Numbers;
 
 /// What the sandbox is called to those in it.
@@ -57,6 +58,8 @@ pub(super) fn run(handed: Handed) -> u8 {
 /// A program that runs.
 struct Running {
     program: Pid,
+    /// How many programs the kernel had killed for want of memory before.
+    killed: Option<u64>,
     /// Of a build step.
     kept: Option<Kept>,
     /// The sandbox's binfmt_misc, which is there for as long as this is open.
@@ -127,6 +130,7 @@ fn start(handed: &Handed, container: &Container) -> Result<Running, Failure> {
     rustix::thread::set_no_new_privs(true).map_err(setup("give up new privileges"))?;
     let prepared = program::prepare(container)?;
     let user = prepared.identity();
+    let killed = killed_for_memory();
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(setup("close the first process to others"))?;
     let (master, slave) = terminal.unzip();
     let owners = if kept.is_some() { Owners::Listener } else { Owners::Kernel };
@@ -136,7 +140,7 @@ fn start(handed: &Handed, container: &Container) -> Result<Running, Failure> {
     }
     started(handed, &Report::Started { files, user: (user.uid, user.gid) }, master)
         .map_err(setup("report that the program runs"))?;
-    Ok(Running { program: spawned.pid, kept, _binfmt: binfmt })
+    Ok(Running { program: spawned.pid, killed, kept, _binfmt: binfmt })
 }
 
 /// Has a thread answer what the kernel asks about a step's calls.
@@ -230,10 +234,16 @@ fn supervise(handed: Handed, running: Running) -> u8 {
     };
     let ending = match status {
         _ if timed_out.load(Ordering::SeqCst) => Ending::TimedOut,
-        Some(status) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Ending::Exited(code),
-            (None, signal) => Ending::Signaled(signal.unwrap_or_default()),
-        },
+        Some(status) => {
+            let is_short = running.killed.zip(killed_for_memory()).is_some_and(|(before, now)| now > before);
+            match (status.exit_status(), status.terminating_signal().unwrap_or_default()) {
+                (Some(0), _) => Ending::Exited(0),
+                (Some(code), _) if is_short => Ending::OutOfMemory(code),
+                (None, signal) if is_short => Ending::OutOfMemory(128 + signal),
+                (Some(code), _) => Ending::Exited(code),
+                (None, signal) => Ending::Signaled(signal),
+            }
+        }
         None => Ending::Signaled(Signal::KILL.as_raw()),
     };
     let report = match running.kept.map(Kept::leave) {

@@ -17,6 +17,7 @@ mod confine;
 mod container;
 mod devices;
 mod emulator;
+mod ending;
 mod error;
 mod files;
 mod first;
@@ -40,11 +41,12 @@ use serde::{Deserialize, Serialize};
 pub use attend::attend;
 pub use container::{Container, Overrides};
 pub use emulator::{Emulator, Execution, NoEmulator};
+pub use ending::Ending;
 pub use error::SandboxError;
 pub use host::{Gap, HostReport, execution, survey};
 pub(crate) use layers::unpack_layer;
 pub use layers::{Image, Unpacked, unpack};
-pub use report::{Ability, Ending};
+pub use report::Ability;
 pub use start::{Control, Running, Streams, start};
 
 /// What the program can reach.

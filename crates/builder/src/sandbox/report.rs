@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::step::StepOrders;
-use super::{Container, Files, Network};
+use super::{Container, Ending, Files, Network};
 use crate::sandbox::emulator::Emulator;
 
 /// What the stages are to do.
@@ -50,17 +50,6 @@ pub(super) enum Report {
     Failed(Failure),
     /// What this system can do, where nothing was to run.
     Probed(Vec<(Ability, Option<Failure>)>),
-}
-
-/// How a program has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
-    /// By itself, with this exit code.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-    /// It was ended because its time was up.
-    TimedOut,
 }
 
 /// What a sandbox is made of, as far as systems differ in it.

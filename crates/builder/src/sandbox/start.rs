@@ -14,10 +14,10 @@ use rustix::net::{
     recvmsg, send, shutdown, socketpair,
 };
 
-use super::report::{Ability, Ending, Failure, Orders, Report};
+use super::report::{Ability, Failure, Orders, Report};
 use super::stage::{Stage, command, hand_over};
 use super::step::StepOrders;
-use super::{Files, Request, SandboxError};
+use super::{Ending, Files, Request, SandboxError};
 use crate::spec::accounts::Numbers;
 
 /// Longest report that is read: more is no report.

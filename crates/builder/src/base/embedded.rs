@@ -22,7 +22,7 @@ use crate::target::TargetPlatform;
 pub const NAME: &str = "mab/static";
 
 /// Digest of its index: known without making it.
-const DIGEST: &str = "sha256:a130df548a9816912dc14e94ee05e31356f7dd466b754da7bbb66c478071f108";
+const DIGEST: &str = "sha256:d3048417ea3ffd8dd3dea33397ea8de87bfc4e8c963ba11100b1a2ffe30e5713";
 
 /// The digest of its index.
 pub fn digest() -> Option<Digest> {

@@ -10,6 +10,8 @@ use super::tables::{DISTANCE_BASES, DISTANCES, END_OF_BLOCK, LENGTH_CODES, LITLE
 pub(super) struct Sequence {
     pub(super) literals: u32,
     pub(super) found: Found,
+    /// The symbol of its distance.
+    pub(super) distance: u8,
 }
 
 /// How often each symbol occurs in a block.
@@ -34,11 +36,14 @@ impl Statistics {
         self.litlens[usize::from(byte)] += 1;
     }
 
+    /// Counts a match, and gives the symbol of its distance.
     #[inline(always)]
-    pub(super) fn matched(&mut self, found: Found) {
+    pub(super) fn matched(&mut self, found: Found) -> u8 {
         let symbol = LENGTH_CODES[usize::from(found.length)].symbol;
         self.litlens[usize::from(symbol)] += 1;
-        self.distances[distance_symbol(found.distance)] += 1;
+        let distance = distance_symbol(found.distance);
+        self.distances[distance] += 1;
+        distance as u8
     }
 }
 
@@ -115,7 +120,7 @@ impl BlockWriter {
             let (value, count) = self.lengths[usize::from(sequence.found.length)];
             bits.add(u64::from(value), u32::from(count));
             let distance = sequence.found.distance;
-            let symbol = distance_symbol(distance);
+            let symbol = usize::from(sequence.distance);
             let (base, extra) = DISTANCE_BASES[symbol];
             let code = self.distances[symbol];
             bits.add(u64::from(code.bits), u32::from(code.length));
@@ -131,19 +136,11 @@ impl BlockWriter {
 
     #[inline(always)]
     fn literals(&self, literals: &[u8], bits: &mut BitWriter<'_>) {
-        let mut quads = literals.chunks_exact(3);
-        for quad in &mut quads {
-            for byte in quad {
-                let code = self.litlens[usize::from(*byte)];
-                bits.add(u64::from(code.bits), u32::from(code.length));
-            }
-            bits.flush();
-        }
-        for byte in quads.remainder() {
+        for byte in literals {
             let code = self.litlens[usize::from(*byte)];
             bits.add(u64::from(code.bits), u32::from(code.length));
+            bits.flush();
         }
-        bits.flush();
     }
 }
 

@@ -3,7 +3,9 @@
 //! Recent positions with the same four bytes share a bucket, the last position with the same
 //! three bytes is kept besides. What is slow about finding matches is not the work but branches
 //! that nobody can predict: so all candidates of a bucket are compared without one, and only
-//! the few matches of seven bytes or more are looked at again.
+//! the few matches of seven bytes or more are looked at again. And since the branches that remain
+//! are guessed wrong often, looking and deciding are apart ([`Look`]): while the one is decided, the
+//! next is being looked at already.
 //!
 //! Positions are kept as their low sixteen bits. An entry that is older than the window, or was
 //! never set, can look like a recent one; since the bytes themselves are compared, that costs a
@@ -82,7 +84,7 @@ impl Matcher {
     }
 
     /// Makes positions known.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn insert(&mut self, bytes: &Bytes, from: usize, to: usize) {
         for position in from..to {
             let eight = load8(bytes, position);
@@ -92,11 +94,9 @@ impl Matcher {
         }
     }
 
-    /// Makes `position` known, and returns the key of the best match there: its length up to 7,
-    /// and below that its distance subtracted, so that the greater key is the better match. Also
-    /// the bucket, for matches that may be longer.
-    #[inline(never)]
-    fn look(&mut self, bytes: &Bytes, position: usize) -> (u32, u32) {
+    /// Makes `position` known, and says what is known of the same bytes before it. Eight bytes must follow it.
+    #[inline(always)]
+    pub(super) fn look(&mut self, bytes: &Bytes, position: usize) -> Look {
         let here = load8(bytes, position);
         let short = position as u16;
         let candidate3 = std::mem::replace(&mut self.heads3[hash3(here)], short);
@@ -118,17 +118,27 @@ impl Matcher {
         let fits = (differ << 40 == 0) & (distance3 <= MAX_DISTANCE3);
         best = best.max(u32::from(fits) * ((3 << 16) + WINDOW as u32 - distance3));
 
-        (best, candidates)
+        Look { best, candidates }
     }
+}
 
-    /// The best match at `position`, which is made known. Eight bytes must follow it. Bytes from
-    /// `first` to `end` may be part of the match.
+/// What was seen at a position.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Look {
+    /// The key of the best match: its length up to 7, and below that its distance subtracted, so that the
+    /// greater key is the better match.
+    best: u32,
+    /// The bucket, for matches that may be longer.
+    candidates: u32,
+}
+
+impl Look {
+    /// The best match at `position`, which this was seen at. Bytes from `first` to `end` may be part of it.
     #[inline(always)]
-    pub(super) fn find(&mut self, bytes: &Bytes, position: usize, first: usize, end: usize) -> Found {
-        let (best, candidates) = self.look(bytes, position);
-        let (length, distance) = (best >> 16, WINDOW as u32 - (best & 0xffff));
+    pub(super) fn found(self, bytes: &Bytes, position: usize, first: usize, end: usize) -> Found {
+        let (length, distance) = (self.best >> 16, WINDOW as u32 - (self.best & 0xffff));
         match length {
-            7 => extend(candidates, bytes, position, first, end),
+            7 => extend(self.candidates, bytes, position, first, end),
             4..7 if distance as usize <= position - first => Found { length: length as u16, distance: distance as u16 },
             3 if distance <= MAX_DISTANCE3 && distance as usize <= position - first => {
                 Found { length: 3, distance: distance as u16 }

@@ -19,7 +19,7 @@ mod tables;
 
 use bits::BitWriter;
 use block::{BlockWriter, Sequence, Statistics};
-use matches::{Bytes, Matcher, SPAN};
+use matches::{Bytes, Look, Matcher, SPAN};
 use split::Splitter;
 
 /// How far back a match can be.
@@ -31,15 +31,19 @@ pub(super) const BLOCK: usize = SPAN - WINDOW;
 /// Positions so close to the end that nothing is looked for.
 const TAIL: usize = 9;
 /// A match this long is taken without looking at the next position.
-const LAZY: u16 = 16;
+const LAZY: u16 = 8;
 
 /// The state of one thread: tables that are made once and used for block after block.
 pub(super) struct Deflater {
     bytes: Box<Bytes>,
     matcher: Matcher,
+    /// What was seen at the position that the next block begins at.
+    ahead: Look,
     sequences: Vec<Sequence>,
     statistics: Statistics,
     writer: BlockWriter,
+    /// Room for the worst case.
+    out: Vec<u8>,
 }
 
 impl Default for Deflater {
@@ -47,14 +51,26 @@ impl Default for Deflater {
         Self {
             bytes: Box::new([0; SPAN + 8]),
             matcher: Matcher::new(),
+            ahead: Look::default(),
             sequences: Vec::new(),
             statistics: Statistics::default(),
             writer: BlockWriter::default(),
+            out: Vec::new(),
         }
     }
 }
 
 impl Deflater {
+    /// What [`Deflater::compress`] makes, in no more memory than that takes: it may wait for what comes before.
+    pub(super) fn compressed(&mut self, before: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        self.compress(before, data, &mut out);
+        let compressed = out.as_slice().into();
+        self.out = out;
+        compressed
+    }
+
     /// Appends `data`, at most [`BLOCK`] bytes, to `out` as deflate blocks that end at a byte
     /// boundary, none of them the last. `before`, at most [`WINDOW`] bytes, is what precedes the
     /// data in the stream; matches may point into it.
@@ -70,6 +86,9 @@ impl Deflater {
         self.matcher.reset();
         self.matcher.insert(&self.bytes, first, start.min(usable));
         let mut position = start;
+        if position < usable {
+            self.ahead = self.matcher.look(&self.bytes, position);
+        }
         while position < end {
             position = self.block(position, first, usable, end, &mut bits);
         }
@@ -78,16 +97,18 @@ impl Deflater {
 
     /// Compresses one deflate block from `begin` on, and returns where the next one begins.
     fn block(&mut self, begin: usize, first: usize, usable: usize, end: usize, bits: &mut BitWriter<'_>) -> usize {
-        let Self { bytes, matcher, sequences, statistics, writer } = self;
+        let Self { bytes, matcher, ahead, sequences, statistics, writer, out: _ } = self;
         let bytes: &Bytes = bytes;
         sequences.clear();
         statistics.clear();
         let mut splitter = Splitter::default();
         let mut position = begin;
         let mut literals = 0;
+        let mut here = *ahead;
         while position < usable && !splitter.should_end(position - begin, end - position) {
-            let mut found = matcher.find(bytes, position, first, end);
-            let mut known = position + 1;
+            // Whatever comes of this position, the next one is looked at or belongs to a match.
+            let mut next = matcher.look(bytes, position + 1);
+            let mut found = here.found(bytes, position, first, end);
             let mut literal = |position: usize| {
                 let byte = bytes[position % SPAN];
                 statistics.literal(byte);
@@ -97,26 +118,30 @@ impl Deflater {
             if found.length == 0 {
                 literal(position);
                 position += 1;
+                here = next;
                 continue;
             }
             // One position later there may be a better match.
-            while found.length < LAZY && known < usable {
-                let later = matcher.find(bytes, known, first, end);
-                known += 1;
+            while found.length < LAZY && position + 1 < usable {
+                let later = next.found(bytes, position + 1, first, end);
                 if !later.beats(&found) {
                     break;
                 }
+                next = matcher.look(bytes, position + 2);
                 literal(position);
                 position += 1;
                 found = later;
             }
-            statistics.matched(found);
+            let distance = statistics.matched(found);
             splitter.matched(found.length);
-            sequences.push(Sequence { literals, found });
+            sequences.push(Sequence { literals, found, distance });
             literals = 0;
+            let known = position + 2;
             position += usize::from(found.length);
             matcher.insert(bytes, known, position.min(usable));
+            here = matcher.look(bytes, position);
         }
+        *ahead = here;
         if position >= usable {
             for byte in &bytes[position..end] {
                 statistics.literal(*byte);

@@ -12,6 +12,7 @@ mod errors;
 mod exit;
 mod findings;
 mod log;
+mod memory;
 mod output_file;
 #[cfg(test)]
 mod pages;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     log::begin();
+    memory::keep_little();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -21,8 +21,10 @@ pub(super) struct Held {
 impl Held {
     /// Takes a file of `size` bytes from `content`.
     pub(super) fn read(size: u64, content: &mut dyn Read) -> io::Result<Self> {
-        let mut start = Vec::new();
         let first = size.min(WHOLE as u64);
+        // As much as there is to be, at once: vectors that grow leave holes of megabytes in the heap, for
+        // each layer that is being read.
+        let mut start = Vec::with_capacity(first as usize);
         content.take(first).read_to_end(&mut start)?;
         let mut held = Self { parts: vec![(0, start)] };
         if size <= WHOLE as u64 {

@@ -40,7 +40,7 @@ pub(super) async fn programs_and_images(
         // What does not fit is told before the compilers run, not after.
         drafts(shared, assemblies, &wanted.awaited).await?;
     }
-    let compilers = compilers(shared, &units).await?;
+    let compilers = compilers(&units);
     let Wanted { mut awaited, origins, .. } = wanted;
     let mut tasks: JoinSet<Result<Finish, BuildError>> = JoinSet::new();
     let (rust, go): (Vec<CompileUnit>, Vec<CompileUnit>) =

@@ -164,24 +164,21 @@ fn wrong_program(assemblies: &[Arc<Assembly>], wanted: &Wanted, running: usize, 
 }
 
 /// What the compilers say of themselves.
-pub(super) async fn compilers(shared: &Arc<Shared>, units: &[CompileUnit]) -> Result<Vec<CompilerResult>, BuildError> {
+pub(super) fn compilers(units: &[CompileUnit]) -> Vec<CompilerResult> {
     let mut compilers = BTreeSet::new();
-    let mut go = None;
     for unit in units {
         match unit {
             CompileUnit::Rust(unit) => {
                 let version = unit.toolchain.version.clone();
                 compilers.insert(CompilerResult { language: "rust".to_owned(), version });
             }
-            CompileUnit::Go(unit) => go = Some(unit.clone()),
+            CompileUnit::Go(unit) => {
+                let version = crate::toolchain::go_version(unit).to_owned();
+                compilers.insert(CompilerResult { language: "go".to_owned(), version });
+            }
         }
     }
-    if let Some(unit) = go {
-        let shared = Arc::clone(shared);
-        let version = blocking(move || Ok(crate::toolchain::go_version(&unit, &shared.tools())?)).await?;
-        compilers.insert(CompilerResult { language: "go".to_owned(), version });
-    }
-    Ok(compilers.into_iter().collect())
+    compilers.into_iter().collect()
 }
 
 /// An error and its causes, as one sentence.

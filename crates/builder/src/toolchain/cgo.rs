@@ -8,8 +8,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::ToolContext;
+use super::go_inputs::Settings;
 use super::request::GoProgram;
 use crate::process::{Command, Environment, ProcessError};
 
@@ -25,7 +27,7 @@ pub(super) struct Facts {
 /// Answers that were given already. One platform stands for all: a package that has C in it for
 /// some architectures alone has not been seen.
 #[derive(Default)]
-pub(super) struct Known(HashMap<String, Facts>);
+pub(super) struct Known(HashMap<String, (Facts, Arc<Settings>)>);
 
 impl Known {
     /// Asks go once for each program.
@@ -35,11 +37,12 @@ impl Known {
         go: &Path,
         env: &Environment,
         context: &ToolContext<'_>,
-    ) -> Result<Facts, ProcessError> {
+    ) -> Result<(Facts, Arc<Settings>), ProcessError> {
         let key = format!("{:?} {:?} {:?}", program.directory, program.tags, program.env);
-        if let Some(facts) = self.0.get(&key) {
-            return Ok(facts.clone());
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
         }
+        let own = env;
         let mut env = env.clone();
         env.set("CGO_ENABLED", "1");
         let format =
@@ -48,11 +51,19 @@ impl Known {
         if !program.tags.is_empty() {
             command = command.arg(format!("-tags={}", program.tags.join(",")));
         }
-        let output = context.children.capture(&command.arg("."))?;
+        let command = command.arg(".");
+        // Neither waits for the other's answer.
+        let (listed, settings) = std::thread::scope(|scope| {
+            let settings = scope.spawn(|| Settings::ask(go, &program.directory, own, context));
+            let listed = context.children.capture(&command);
+            (listed, settings.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let output = listed?;
         // What is wrong with the package is said better by the build.
         let facts = if output.status.success() { Facts::of(&output.stdout) } else { Facts::default() };
-        self.0.insert(key, facts.clone());
-        Ok(facts)
+        let known = (facts, Arc::new(settings?));
+        self.0.insert(key, known.clone());
+        Ok(known)
     }
 }
 

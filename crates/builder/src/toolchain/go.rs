@@ -12,13 +12,14 @@ use oci_layout::Digest;
 
 use super::artifact::{Artifact, LocalPaths, Mark, put_aside};
 use super::error::{CompileError, ProgramError, SurveyError};
+use super::go_inputs::Inputs;
 use super::missing::{Lack, Lacks};
 use super::request::{CompileRequest, GoProgram, Linkage, Program};
 use super::turn::Turn;
 use super::unit::GoUnit;
 use super::{Compiled, ToolContext, c_compiler, cgo, hints};
 use crate::event::Event;
-use crate::process::{Command, Environment, ProcessError};
+use crate::process::{Command, Environment};
 use crate::target::TargetPlatform;
 
 /// The units of all Go programs.
@@ -40,7 +41,7 @@ pub(super) fn units(
             continue;
         };
         let mut environment = environment(program, request.platform, context);
-        let facts = known.of(program, &go, &environment, context)?;
+        let (facts, settings) = known.of(program, &go, &environment, context)?;
         if facts.package.as_ref().is_some_and(|name| name != "main") {
             return Err(wrong(ProgramError::NotMain(program.directory.clone())));
         }
@@ -84,6 +85,7 @@ pub(super) fn units(
                 arguments,
                 environment,
                 go,
+                settings,
                 output,
             }),
         }
@@ -185,32 +187,43 @@ pub(super) fn command(unit: &GoUnit, context: &ToolContext<'_>) -> Command {
         .args(&unit.arguments)
         .arg("-o")
         .arg(&unit.output);
+    with_mod(command, unit, context).arg(".")
+}
+
+/// The same with what go may do about modules.
+pub(super) fn with_mod(command: Command, unit: &GoUnit, context: &ToolContext<'_>) -> Command {
     // Read-only is what go does by itself, unless the user's own flags say otherwise.
     let writes = context.locked && unit.environment.text("GOFLAGS").is_some_and(|flags| flags.contains("-mod=mod"));
-    let command = match (writes, crate::bundle::has_vendored_modules(&unit.directory)) {
+    match (writes, crate::bundle::has_vendored_modules(&unit.directory)) {
         (false, _) => command,
         (true, true) => command.arg("-mod=vendor"),
         (true, false) => command.arg("-mod=readonly"),
-    };
-    command.arg(".")
+    }
 }
 
 /// What go says of itself, such as `go1.26.0`.
-pub fn version(unit: &GoUnit, context: &ToolContext<'_>) -> Result<String, ProcessError> {
-    let ask = Command::new(&unit.go, &unit.directory, unit.environment.clone()).args(["env", "GOVERSION"]);
-    Ok(String::from_utf8_lossy(&context.children.capture(&ask)?.stdout).trim().to_owned())
+pub fn version(unit: &GoUnit) -> &str {
+    unit.settings.get("GOVERSION")
 }
 
 /// Runs go.
 pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Result<Compiled, CompileError> {
     let place = unit.output.parent().unwrap_or(context.work_dir);
     let _turn = Turn::take(place, context)?;
-    let command = command(unit, context);
-    context.note(format!("in {}: {command}", unit.directory.display()));
-    let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
-    let output = context.children.run(&command, &mut on_line)?;
-    if !output.status.success() {
-        return Err(hints::failed("go build", vec![unit.platform], output, context));
+    let inputs = Inputs::of(unit, place, context)?;
+    if inputs.as_ref().is_some_and(|inputs| inputs.made(&unit.output, place)) {
+        context.note(format!("{}: all that it is built of is as before", unit.output.display()));
+    } else {
+        let command = command(unit, context);
+        context.note(format!("in {}: {command}", unit.directory.display()));
+        let mut on_line = |_, line: &str| context.reporter.report(Event::Output { id, line: line.to_owned() });
+        let output = context.children.run(&command, &mut on_line)?;
+        if !output.status.success() {
+            return Err(hints::failed("go build", vec![unit.platform], output, context));
+        }
+        if let Some(inputs) = inputs {
+            inputs.remember(&unit.output, place);
+        }
     }
     let home = context.env.home();
     let module = unit.directory.ancestors().find(|directory| directory.join("go.mod").exists());

@@ -11,6 +11,7 @@ mod cgo;
 mod clang;
 mod error;
 mod go;
+mod go_inputs;
 mod hints;
 mod missing;
 mod overview;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use oci_layout::Digest;
 
+use super::go_inputs::Settings;
 use super::rust::compiler::RustToolchain;
 use super::{ToolContext, go, rust};
 use crate::process::{Command, Environment};
@@ -266,6 +267,8 @@ pub struct GoUnit {
     pub environment: Environment,
     /// The go command.
     pub go: PathBuf,
+    /// What go says of its settings.
+    pub(super) settings: Arc<Settings>,
     /// Where the program is put.
     pub output: PathBuf,
 }

@@ -132,3 +132,139 @@ fn without_a_c_compiler_c_is_not_left_out_in_silence() {
     machine.survey(&[request]).unwrap();
     assert_eq!(machine.record.warnings(), ["/agent: CGO_ENABLED=0 leaves out the C in example.com/c"]);
 }
+
+/// A program with all that go counts to one.
+const INPUTS: &[(&str, &str)] = &[
+    (
+        "go.mod",
+        "module example.com/made\n\ngo 1.22\n\nrequire example.com/near v0.0.0\n\nreplace example.com/near => ./near\n",
+    ),
+    (
+        "main.go",
+        "package main\n\nimport (\n\t_ \"embed\"\n\n\t\"example.com/near\"\n)\n\n//go:embed words.txt\nvar words string\n\nvar more = \"\"\n\nfunc main() { println(near.One, words, more) }\n",
+    ),
+    ("words.txt", "words"),
+    ("near/go.mod", "module example.com/near\n\ngo 1.22\n"),
+    ("near/near.go", "package near\n\nconst One = 1\n"),
+];
+
+/// How often go was told to build something.
+fn builds(machine: &Machine) -> usize {
+    let log = fs_err::read_to_string(machine.root.join("log")).unwrap_or_default();
+    log.lines().filter(|line| line.starts_with("build ")).count()
+}
+
+/// A machine whose go writes down what it is told, and the program of [`INPUTS`] built once.
+fn logging_machine() -> (Machine, CompileRequest) {
+    let mut machine = Machine::new("m");
+    machine.write(INPUTS);
+    let bin = machine.root.join("bin");
+    let log = machine.root.join("log");
+    script(
+        &bin.join("go"),
+        &format!("echo \"$@\" >>{}\nexec {} \"$@\"", log.display(), which("go").unwrap().display()),
+    );
+    machine.env.set("PATH", &bin);
+    // What was written just now could change without a trace.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let request = go(&machine.checkout(), host().target().platform);
+    machine.build(&request);
+    assert_eq!(builds(&machine), 1);
+    (machine, request)
+}
+
+#[test]
+fn what_is_unchanged_is_not_given_to_go_again() {
+    let (machine, request) = logging_machine();
+    let first = machine.build(&request);
+    assert_eq!(builds(&machine), 1);
+    assert_eq!(run(&first), "");
+    // What was built is not there any more, or is not what it was.
+    let output =
+        walk(&machine.root.join("work"), "checkout").into_iter().find(|path| !path.starts_with(&first)).unwrap();
+    let changed = [fs_err::read(&output).unwrap(), b"more".to_vec()].concat();
+    fs_err::write(&output, changed).unwrap();
+    machine.build(&request);
+    fs_err::remove_file(&output).unwrap();
+    machine.build(&request);
+    assert_eq!(builds(&machine), 3);
+    machine.build(&request);
+    assert_eq!(builds(&machine), 3);
+}
+
+/// Files of this name.
+fn walk(directory: &std::path::Path, name: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(walk(&path, name));
+        } else if entry.file_name() == name {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_a_go_program_is_made_of_counts() {
+    // Each of the same size, at a time that was set back: its state shows all the same.
+    let changes: &[(&str, &str)] = &[
+        (
+            "main.go",
+            "package main\n\nimport (\n\t_ \"embed\"\n\n\t\"example.com/near\"\n)\n\n//go:embed words.txt\nvar words string\n\nvar more = \"\"\n\nfunc main() { println(near.One, words, \"e\") }\n",
+        ),
+        ("words.txt", "WORDS"),
+        ("near/near.go", "package near\n\nconst One = 2\n"),
+        ("more.go", "package main\n\nfunc init() { more = \"more\" }\n"),
+        ("near/go.mod", "module example.com/near\n\ngo 1.21\n"),
+        ("default.pgo", ""),
+    ];
+    let (machine, request) = logging_machine();
+    let mut expected = 1;
+    for (name, text) in changes {
+        let path = machine.checkout().join(name);
+        let before = fs_err::metadata(&path).and_then(|metadata| metadata.modified()).ok();
+        machine.write(&[(name, text)]);
+        if let Some(before) = before {
+            fs_err::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        expected += 1;
+        let program = machine.build(&request);
+        assert_eq!(builds(&machine), expected, "{name}");
+        if *name == "near/near.go" {
+            let bytes = fs_err::read(&program).unwrap();
+            assert!(memchr::memmem::find(&bytes, b"WORDS").is_some());
+        }
+        machine.build(&request);
+        assert_eq!(builds(&machine), expected, "{name}, unchanged");
+    }
+    // A file that goes.
+    fs_err::remove_file(machine.checkout().join("more.go")).unwrap();
+    machine.build(&request);
+    assert_eq!(builds(&machine), expected + 1);
+}
+
+#[test]
+fn settings_of_go_count_and_what_brings_more_in_is_built_each_time() {
+    let (mut machine, request) = logging_machine();
+    let flagged = |machine: &mut Machine, flags: &str, expected: [usize; 2]| {
+        machine.env.set("GOFLAGS", flags);
+        let before = builds(machine);
+        let counts = [(); 2].map(|()| {
+            machine.build(&request);
+            builds(machine) - before
+        });
+        assert_eq!(counts, expected, "{flags}");
+    };
+    flagged(&mut machine, "-ldflags=-s", [1, 1]);
+    flagged(&mut machine, "-tags=other -trimpath", [1, 1]);
+    // Tools and files that nobody lists.
+    flagged(&mut machine, "-toolexec=/usr/bin/env", [1, 2]);
+    flagged(&mut machine, "'-ldflags=-s -w'", [1, 2]);
+    flagged(&mut machine, "-ldflags=-linkmode=internal", [1, 2]);
+    machine.env.set("GOFLAGS", "");
+    machine.env.set("GODEBUG", "http2client=0");
+    flagged(&mut machine, "", [1, 1]);
+}

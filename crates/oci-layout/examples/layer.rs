@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn add(source: &Path, to: &ImagePath, entries: &mut Vec<Entry>) -> Result<(), Box<dyn Error>> {
     let metadata = source.metadata()?;
     if !metadata.is_dir() {
-        let content = Content::File { path: source.to_owned(), size: metadata.len() };
+        let content = Content::File { path: source.into(), size: metadata.len() };
         entries.push(Entry::new(to.clone(), EntryKind::File(content), 0o755));
         return Ok(());
     }

@@ -93,7 +93,12 @@ fn tree(source: &Path) -> Result<Vec<Entry>, Box<dyn Error>> {
     };
     put("/plain", text("plain\n"), 0o644, (0, 0))?;
     put("/empty", text(""), 0o600, (1, 1))?;
-    put("/large", EntryKind::File(Content::File { path: source.to_owned(), size: 3_000_000 }), 0o755, (1000, 1000))?;
+    put(
+        "/large",
+        EntryKind::File(Content::File { path: Path::new(source).into(), size: 3_000_000 }),
+        0o755,
+        (1000, 1000),
+    )?;
     put("/block", text(&"b".repeat(512)), 0o644, (0, 0))?;
     for total in [99, 100, 101, 255, 256, 257, 1000, 3800] {
         // Relative to the root, as tar has it: one byte less for the slash in front.

@@ -175,7 +175,8 @@ impl Ord for ImagePath {
         };
         let (ours, theirs) = (self.0.as_bytes(), other.0.as_bytes());
         // Neighbours in a tree begin alike: eight bytes at a time.
-        let alike = ours.chunks_exact(8).zip(theirs.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
+        let eights = ours.as_chunks::<8>().0.iter().zip(theirs.as_chunks::<8>().0);
+        let alike = eights.take_while(|(a, b)| a == b).count() * 8;
         match ours[alike..].iter().zip(&theirs[alike..]).position(|(a, b)| a != b) {
             Some(at) => key(self, alike + at).cmp(&key(other, alike + at)),
             None => ours.len().cmp(&theirs.len()),

@@ -106,7 +106,7 @@ fn tree(root: &Path) -> Result<Vec<Entry>, BundleError> {
             } else if metadata.is_file() {
                 use std::os::unix::fs::PermissionsExt as _;
                 let mode = if metadata.permissions().mode() & 0o100 != 0 { 0o755 } else { 0o644 };
-                let content = Content::File { size: metadata.len(), path };
+                let content = Content::File { size: metadata.len(), path: path.into() };
                 entries.push(Entry::new(place, EntryKind::File(content), mode));
             } else {
                 let source = std::io::Error::other("it is neither a file nor a directory");

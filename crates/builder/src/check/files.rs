@@ -58,7 +58,7 @@ impl<'a> Files<'a> {
         if let Some(known) = self.known.borrow().get(path) {
             return known.clone();
         }
-        let value = self.tree.get(path).and_then(|node| node.inspected.as_deref());
+        let value = self.tree.get(path).and_then(|node| node.inspected());
         let facts = value.and_then(FileFacts::of).map(|facts| match facts {
             FileFacts::Elf(elf) => Noted::Elf(Rc::from(elf)),
             FileFacts::Script(line) => Noted::Script(line.into()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oci_layout::ImagePath;
 use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerFacts, LayerOptions, LayerPlan, Tree};
 
-use super::context::{Context, Found};
+use super::context::{Context, Source, ToCopy};
 use super::layers::{LayerMaker, NewLayer};
 use super::tree::{Growing, Item, OWN_LAYERS};
 use crate::spec::accounts::{Accounts, Numbers};
@@ -147,7 +147,7 @@ pub(crate) struct Growth {
     programs: Vec<ImagePath>,
     problems: Vec<Diagnostic>,
     /// The number of the next layer.
-    layers: usize,
+    layers: u32,
 }
 
 impl Growth {
@@ -425,19 +425,19 @@ impl Drafting<'_> {
             let file = &file.value;
             let owner = self.owner(&file.owner);
             let to = self.keep(render_destination(&file.to, self.values));
-            let found = self.keep(sources.find(file, self.values));
-            let (Some(owner), Some(to), Some(found)) = (owner, to, found) else { continue };
-            for found in found.iter() {
-                let path = self.keep(destination(file, &to, found));
+            let source = self.keep(sources.find(file, self.values));
+            let (Some(owner), Some(to), Some(source)) = (owner, to, source) else { continue };
+            for item in source.to_copy() {
+                let path = self.keep(destination(file, &to, &source, &item));
                 if let Some(path) = path {
-                    self.copy(file, path, owner, found);
+                    self.copy(file, path, owner, item);
                 }
             }
         }
     }
 
-    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, found: &Found) {
-        let is_directory = matches!(found.kind, EntryKind::Directory);
+    fn copy(&mut self, file: &FileSpec, path: ImagePath, owner: Numbers, item: ToCopy<'_>) {
+        let is_directory = matches!(item.kind, EntryKind::Directory);
         // A directory that the image has keeps its mode and owner.
         let there =
             is_directory
@@ -450,16 +450,16 @@ impl Drafting<'_> {
         }
         let mode = match (is_directory, file.mode, file.directory_mode) {
             // Nobody looks at a link's; this is what everybody writes.
-            _ if matches!(found.kind, EntryKind::Symlink { .. }) => 0o777,
+            _ if matches!(item.kind, EntryKind::Symlink { .. }) => 0o777,
             (true, _, mode) => mode.unwrap_or(0o755),
             (false, Some(mode), _) => mode,
-            (false, None, _) if found.executable => 0o755,
+            (false, None, _) if item.executable => 0o755,
             (false, None, _) => 0o644,
         };
-        let plain = matches!(found.kind, EntryKind::File(_));
+        let plain = matches!(item.kind, EntryKind::File(_));
         self.put(Item {
             path,
-            kind: found.kind.clone(),
+            kind: item.kind,
             mode,
             owner,
             xattrs: if plain { xattrs(file.capabilities) } else { BTreeMap::new() },
@@ -483,7 +483,7 @@ impl Drafting<'_> {
                 let size = std::fs::metadata(program)
                     .map_err(|source| LayerError::Source { path: program.to_owned(), source })?
                     .len();
-                Content::File { path: program.to_owned(), size }
+                Content::File { path: program.into(), size }
             }
         };
         let put = self.growth.growing.put(Item {
@@ -500,10 +500,15 @@ impl Drafting<'_> {
 }
 
 /// Where something that was found goes.
-fn destination(file: &FileSpec, to: &Destination, found: &Found) -> Result<ImagePath, Box<Diagnostic>> {
-    let below = match (found.below.as_str(), &found.kind) {
+fn destination(
+    file: &FileSpec,
+    to: &Destination,
+    source: &Source,
+    item: &ToCopy<'_>,
+) -> Result<ImagePath, Box<Diagnostic>> {
+    let below = match (item.below, &item.kind) {
         ("", EntryKind::Directory) => return Ok(to.path.clone()),
-        ("", _) if to.below => found.name.as_deref().unwrap_or_default(),
+        ("", _) if to.below => source.name().unwrap_or_default(),
         ("", _) => return Ok(to.path.clone()),
         (below, _) => below,
     };

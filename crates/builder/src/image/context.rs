@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::fs::Metadata;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -13,21 +15,84 @@ use oci_layout::layer::{Content, EntryKind};
 use crate::spec::model::{FileSource, FileSpec};
 use crate::spec::{BuildSpec, Diagnostic, Place, Placed, Template, Variables, render_source};
 
-/// Something to copy.
+/// A source and all that is below it that is to be copied.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// Where it is.
+    path: PathBuf,
+    /// Sorted by path.
+    found: Vec<Found>,
+    /// Texts of symbolic links.
+    links: Vec<String>,
+    /// What mab has with it, where that is the source.
+    own: Option<Arc<[u8]>>,
+}
+
+/// Something to copy. There can be millions.
 #[derive(Clone)]
 pub(crate) struct Found {
+    path: Arc<Path>,
+    /// Bytes of `path` before what is below the source.
+    above: u32,
+    what: What,
+    /// Bytes of a file; the number of a link's text.
+    size: u64,
+    executable: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Directory,
+    Link,
+    File,
+    /// A file that mab has with it.
+    Own,
+}
+
+/// Something to copy, as it is to be in the image.
+pub(crate) struct ToCopy<'a> {
     /// Path below the source, with slashes; empty for the source itself.
-    pub below: String,
-    /// Name of the source itself; what is below it has none.
-    pub name: Option<String>,
-    /// What it is.
+    pub below: &'a str,
+    /// What it becomes.
     pub kind: EntryKind,
     /// The owner may execute it.
     pub executable: bool,
 }
 
-/// A source and all that is below it, sorted by path.
-type Tree = Arc<Vec<Found>>;
+impl Source {
+    /// Its name, if that is a text.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.path.file_name()?.to_str()
+    }
+
+    /// All of it, parents first.
+    pub(crate) fn to_copy(&self) -> impl Iterator<Item = ToCopy<'_>> {
+        self.found.iter().map(|found| {
+            let kind = match found.what {
+                What::Directory => EntryKind::Directory,
+                What::Link => {
+                    let number = usize::try_from(found.size).unwrap_or(usize::MAX);
+                    EntryKind::Symlink { target: self.links.get(number).cloned().unwrap_or_default() }
+                }
+                What::File => EntryKind::File(Content::File { path: Arc::clone(&found.path), size: found.size }),
+                What::Own => EntryKind::File(Content::Bytes(self.own.clone().unwrap_or_default())),
+            };
+            ToCopy { below: found.below(), kind, executable: found.executable }
+        })
+    }
+}
+
+impl Found {
+    /// Path below the source.
+    fn below(&self) -> &str {
+        // That it is a text was seen when it was found.
+        let bytes = self.path.as_os_str().as_encoded_bytes().get(self.above as usize..).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// What was found; many may want it.
+type Tree = Arc<Source>;
 
 /// The context as it is seen at one time: what was looked at once is not looked at again, for
 /// most platforms want the same.
@@ -82,9 +147,11 @@ impl Context {
         match &spec.from {
             FileSource::CaCertificates(_) => {
                 let bytes = crate::base::embedded::certificates().into_bytes();
-                let kind = EntryKind::File(Content::Bytes(bytes.into()));
-                let name = Some("ca-certificates.crt".to_owned());
-                Ok(Arc::new(vec![Found { below: String::new(), name, kind, executable: false }]))
+                let path = PathBuf::from("ca-certificates.crt");
+                let above = path.as_os_str().len() as u32;
+                let found =
+                    vec![Found { path: path.as_path().into(), above, what: What::Own, size: 0, executable: false }];
+                Ok(Arc::new(Source { path, found, links: Vec::new(), own: Some(bytes.into()) }))
             }
             FileSource::Path(template) => self.tree(&render_source(template, values)?, spec, template.place),
             FileSource::Pattern(template) => {
@@ -96,14 +163,13 @@ impl Context {
                     place: template.place,
                 }])?;
                 let tree = self.tree(top, spec, template.place)?;
-                let matches =
-                    |item: &&Found| !matches!(item.kind, EntryKind::Directory) && pattern.is_match(&item.below);
-                let found: Vec<Found> = tree.iter().filter(matches).cloned().collect();
+                let matches = |item: &&Found| item.what != What::Directory && pattern.is_match(item.below());
+                let found: Vec<Found> = tree.found.iter().filter(matches).cloned().collect();
                 if found.is_empty() {
                     let message = format!("nothing matches {text}");
                     return Err(Box::new(Diagnostic::error("no-match", message, template.place)));
                 }
-                Ok(Arc::new(found))
+                Ok(Arc::new(Source { path: tree.path.clone(), found, links: tree.links.clone(), own: None }))
             }
         }
     }
@@ -116,9 +182,14 @@ impl Context {
             return Ok(Arc::clone(known));
         }
         let Looked { path, metadata } = self.look(source).map_err(|problem| problem.at(place))?;
-        let mut found = Vec::new();
-        walk(&path, metadata, String::new(), &patterns(&spec.exclude)?, place, &mut found)?;
-        let found = Arc::new(found);
+        let excluding = patterns(&spec.exclude)?;
+        let above = u32::try_from(path.as_os_str().len()).unwrap_or(u32::MAX);
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let mut walk = Walk { above, excluded: &excluding, place, threads, found: Vec::new(), links: Vec::new() };
+        walk.add(&path, metadata)?;
+        let Walk { mut found, links, .. } = walk;
+        found.shrink_to_fit();
+        let found = Arc::new(Source { path, found, links, own: None });
         let excluded = excluded.map(str::to_owned).collect();
         self.write().trees.entry(source.to_owned()).or_default().push((excluded, Arc::clone(&found)));
         Ok(found)
@@ -188,56 +259,96 @@ struct Looked {
     metadata: Metadata,
 }
 
-fn walk(
-    path: &Path,
-    metadata: Metadata,
-    below: String,
-    excluded: &GlobSet,
+/// Finds all that is below a source.
+struct Walk<'a> {
+    /// Bytes of the source's own path.
+    above: u32,
+    excluded: &'a GlobSet,
     place: Option<Place>,
-    found: &mut Vec<Found>,
-) -> Result<(), Box<Diagnostic>> {
-    let fail = |message: String| Box::new(Diagnostic::error("source", message, place));
-    let unreadable = |error: std::io::Error| fail(format!("cannot read {}: {error}", path.display()));
-    let kind = metadata.file_type();
-    let name = path.file_name().filter(|_| below.is_empty());
-    let name = name.and_then(|name| name.to_str()).map(str::to_owned);
-    if !below.is_empty() && excluded.is_match(&below) {
-        return Ok(());
-    }
-    if kind.is_dir() {
-        found.push(Found { below: below.clone(), name, kind: EntryKind::Directory, executable: true });
-        let mut children = std::fs::read_dir(path)
-            .and_then(|list| list.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
-            .map_err(unreadable)?;
-        children.sort();
-        for child in children {
-            let Some(name) = child.file_name().and_then(|name| name.to_str()) else {
-                return Err(fail(format!("the name of {} is not UTF-8", child.display())));
-            };
-            let below = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            let metadata = std::fs::symlink_metadata(&child)
-                .map_err(|error| fail(format!("cannot read {}: {error}", child.display())))?;
-            walk(&child, metadata, below, excluded, place, found)?;
+    /// How many it may take.
+    threads: usize,
+    found: Vec<Found>,
+    links: Vec<String>,
+}
+
+/// A directory with fewer entries is not worth a thread.
+const MANY: usize = 32;
+
+impl Walk<'_> {
+    /// Adds what is in a directory; of a large one, parts side by side.
+    fn add_all(&mut self, children: &[PathBuf]) -> Result<(), Box<Diagnostic>> {
+        if self.threads < 2 || children.len() < MANY {
+            return children.iter().try_for_each(|child| self.add_child(child));
         }
-        return Ok(());
+        let part = || Walk { threads: 1, found: Vec::new(), links: Vec::new(), ..*self };
+        let parts = std::thread::scope(|scope| {
+            let walk = |children| {
+                let mut part = part();
+                scope.spawn(move || part.add_all(children).map(|()| part))
+            };
+            let parts: Vec<_> = children.chunks(children.len().div_ceil(self.threads)).map(walk).collect();
+            let joined = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.collect::<Result<Vec<_>, _>>()
+        })?;
+        for part in parts {
+            let links = self.links.len() as u64;
+            self.found.extend(part.found.into_iter().map(|mut found| {
+                found.size += if found.what == What::Link { links } else { 0 };
+                found
+            }));
+            self.links.extend(part.links);
+        }
+        Ok(())
     }
-    let entry = if kind.is_symlink() {
-        let target = std::fs::read_link(path).map_err(unreadable)?;
-        let Some(target) = target.to_str() else {
-            return Err(fail(format!("the link {} has a target that is not UTF-8", path.display())));
+
+    fn add_child(&mut self, child: &Path) -> Result<(), Box<Diagnostic>> {
+        let fail = |message: String| Box::new(Diagnostic::error("source", message, self.place));
+        if child.file_name().and_then(|name| name.to_str()).is_none() {
+            return Err(fail(format!("the name of {} is not UTF-8", child.display())));
+        }
+        let metadata = std::fs::symlink_metadata(child)
+            .map_err(|error| fail(format!("cannot read {}: {error}", child.display())))?;
+        self.add(child, metadata)
+    }
+
+    fn add(&mut self, path: &Path, metadata: Metadata) -> Result<(), Box<Diagnostic>> {
+        let place = self.place;
+        let fail = |message: String| Box::new(Diagnostic::error("source", message, place));
+        let unreadable = |error: std::io::Error| fail(format!("cannot read {}: {error}", path.display()));
+        let kind = metadata.file_type();
+        let is_source = path.as_os_str().len() == self.above as usize;
+        let above = if is_source { self.above } else { self.above + 1 };
+        let mut found = Found { path: path.into(), above, what: What::Directory, size: 0, executable: kind.is_dir() };
+        if !is_source && self.excluded.is_match(found.below()) {
+            return Ok(());
+        }
+        if kind.is_dir() {
+            self.found.push(found);
+            let mut children = std::fs::read_dir(path)
+                .and_then(|list| list.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+                .map_err(unreadable)?;
+            children.sort();
+            return self.add_all(&children);
+        }
+        if kind.is_symlink() {
+            let target = std::fs::read_link(path).map_err(unreadable)?;
+            let Some(target) = target.to_str() else {
+                return Err(fail(format!("the link {} has a target that is not UTF-8", path.display())));
+            };
+            (found.what, found.size) = (What::Link, self.links.len() as u64);
+            self.links.push(target.to_owned());
+        } else if kind.is_file() {
+            (found.what, found.size) = (What::File, metadata.len());
+        } else {
+            return Err(fail(format!("{} is neither file, directory nor link", path.display())));
+        }
+        found.executable = {
+            use std::os::unix::fs::PermissionsExt as _;
+            metadata.permissions().mode() & 0o100 != 0
         };
-        EntryKind::Symlink { target: target.to_owned() }
-    } else if kind.is_file() {
-        EntryKind::File(Content::File { path: path.to_owned(), size: metadata.len() })
-    } else {
-        return Err(fail(format!("{} is neither file, directory nor link", path.display())));
-    };
-    let executable = {
-        use std::os::unix::fs::PermissionsExt as _;
-        metadata.permissions().mode() & 0o100 != 0
-    };
-    found.push(Found { below, name, kind: entry, executable });
-    Ok(())
+        self.found.push(found);
+        Ok(())
+    }
 }
 
 fn patterns(list: &[Placed<String>]) -> Result<GlobSet, Box<Diagnostic>> {
@@ -266,7 +377,7 @@ mod tests {
         let facts = Facts::default();
         let values = Variables { platform: "linux/amd64".parse().ok(), facts: &facts };
         match Context::of(&spec).unwrap().find(&spec.files[0].value, &values) {
-            Ok(found) => Ok(found.iter().map(|found| found.below.clone()).collect()),
+            Ok(source) => Ok(source.to_copy().map(|item| item.below.to_owned()).collect()),
             Err(diagnostic) => Err(diagnostic.message.clone()),
         }
     }
@@ -297,6 +408,40 @@ mod tests {
         // One that stays inside may be a source.
         symlink("tree/file", context.join("inside")).unwrap();
         assert_eq!(found(&context, "inside").unwrap(), [""]);
+    }
+
+    #[test]
+    fn a_large_directory_is_found_in_its_order_with_its_links() {
+        let context = tempfile::tempdir().unwrap();
+        let tree = context.path().join("tree");
+        let mut expected = vec![(String::new(), String::new())];
+        for number in 0..200 {
+            let (name, target) = (format!("{number:03}"), format!("to {number}"));
+            let directory = tree.join(&name);
+            std::fs::create_dir_all(&directory).unwrap();
+            symlink(&target, directory.join("link")).unwrap();
+            std::fs::write(directory.join("z"), &name).unwrap();
+            expected.push((name.clone(), String::new()));
+            expected.push((format!("{name}/link"), target));
+            expected.push((format!("{name}/z"), tree.join(&name).join("z").display().to_string()));
+        }
+        let text = "version: 1\nbase: scratch\nfiles: [{from: tree, to: /x/}]\n";
+        let spec = parse(&context.path().join("build.yaml"), text, &Overrides::default()).unwrap();
+        let facts = Facts::default();
+        let values = Variables { platform: "linux/amd64".parse().ok(), facts: &facts };
+        let source = Context::of(&spec).unwrap().find(&spec.files[0].value, &values).unwrap();
+        let found: Vec<_> = source
+            .to_copy()
+            .map(|item| {
+                let is = match item.kind {
+                    EntryKind::Symlink { target } => target,
+                    EntryKind::File(Content::File { path, .. }) => path.display().to_string(),
+                    _ => String::new(),
+                };
+                (item.below.to_owned(), is)
+            })
+            .collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use oci_layout::cache::Origin;
-use oci_layout::layer::{LayerError, LayerPlan, Pool, WrittenLayer};
+use oci_layout::layer::{LayerError, LayerPlan, Pool, SourceStates, WrittenLayer};
 use oci_layout::{BlobSource, BlobStore, Cache, Descriptor, Digest};
 
 /// What layers are made with, and where their blobs go.
@@ -38,13 +38,14 @@ impl LayerMaker {
     /// The layer of `plan`, compressed only if it is new. Platforms that have the same layer wait
     /// for the first of them, and share it.
     pub(crate) fn make(self: &Arc<Self>, plan: LayerPlan) -> Result<Arc<NewLayer>, LayerError> {
-        let key = (plan.shape(), plan.look()?.digest());
+        let states = plan.look()?;
+        let key = (plan.shape(), states.digest());
         let slot = Arc::clone(self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(layer) = slot.upgrade() {
             return Ok(layer);
         }
-        let (written, origin) = self.find_or_write(&plan)?;
+        let (written, origin) = self.find_or_write(&plan, &states)?;
         let blob = match origin {
             Origin::Written => Blob::At(self.store.path(&written.descriptor.digest)),
             Origin::Unchanged | Origin::SameContent => Blob::Planned(plan),
@@ -54,9 +55,9 @@ impl LayerMaker {
         Ok(layer)
     }
 
-    fn find_or_write(&self, plan: &LayerPlan) -> Result<(WrittenLayer, Origin), LayerError> {
+    fn find_or_write(&self, plan: &LayerPlan, states: &SourceStates) -> Result<(WrittenLayer, Origin), LayerError> {
         if let Some(cache) = &self.cache
-            && let Some(found) = cache.find_layer(plan)?
+            && let Some(found) = cache.find_layer(plan, states)?
         {
             return Ok(found);
         }
@@ -146,7 +147,7 @@ mod tests {
     fn plan(directory: &std::path::Path) -> LayerPlan {
         let path = directory.join("file");
         std::fs::write(&path, "content").unwrap();
-        let kind = EntryKind::File(Content::File { path, size: 7 });
+        let kind = EntryKind::File(Content::File { path: path.into(), size: 7 });
         LayerPlan::new(vec![Entry::new("/file".parse().unwrap(), kind, 0o644)], LayerOptions::default()).unwrap()
     }
 

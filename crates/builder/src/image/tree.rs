@@ -16,7 +16,7 @@ use crate::spec::accounts::Numbers;
 use crate::spec::{Diagnostic, Place};
 
 /// The numbers that layers of the image's own have while it grows: above those of any base.
-pub(super) const OWN_LAYERS: usize = usize::MAX / 2;
+pub(super) const OWN_LAYERS: u32 = u32::MAX / 2;
 
 /// Something that is put into the image.
 pub(super) struct Item {
@@ -57,12 +57,12 @@ impl Growing {
     }
 
     /// What was put in so far is below the rest from now on, in layers from this number on.
-    pub(super) fn seal(&mut self, number: usize) {
+    pub(super) fn seal(&mut self, number: u32) {
         self.tree.seal(number);
     }
 
     /// Lays a layer over all, of this number.
-    pub(super) fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
+    pub(super) fn lay_over(&mut self, facts: &LayerFacts, number: u32) {
         self.tree.lay_over(facts, number);
     }
 

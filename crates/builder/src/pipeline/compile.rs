@@ -170,6 +170,8 @@ async fn assemble(
         let base = assembly.bases.of(&assembly.spec, platform);
         let built = gate::Built { spec, platform, base, draft: &mut draft, config: &config };
         gate::check(&shared, built, &allow)?;
+        // Of a million files, all but what is written now would be in the way.
+        drop((draft.tree, anew));
         let piece = shared.work.start(Phase::Assemble, Some(platform), "layers".to_owned(), None);
         layers.extend(make_layers(draft.groups, spec, &assembly.maker).map_err(fault)?);
         let mut finished = finish(spec, &values, &around, config, &layers).map_err(fault)?;

@@ -127,7 +127,7 @@ fn note_facts(draft: &mut Draft) -> Result<(), BuildError> {
                 FileFacts::read(start, bytes.len() as u64, entry.mode, &mut rest)?
             }
             Content::File { path, size } => {
-                let mut file = fs_err::File::open(path)?;
+                let mut file = fs_err::File::open(&**path)?;
                 let mut start = Vec::new();
                 std::io::Read::by_ref(&mut file).take(START).read_to_end(&mut start)?;
                 FileFacts::of_file(&start, *size, entry.mode, file.file())?

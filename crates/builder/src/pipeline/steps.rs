@@ -318,14 +318,14 @@ impl<'a> Stack<'a> {
             capabilities: Default::default(),
             replace: false,
         };
-        let found = self.sources.find(&spec, &self.values);
-        let found = found.map_err(|problem| at_fault(self.spec(), vec![*problem]))?;
+        let source = self.sources.find(&spec, &self.values);
+        let source = source.map_err(|problem| at_fault(self.spec(), vec![*problem]))?;
         let mut text = String::new();
-        for found in found.iter() {
-            let what = match &found.kind {
+        for item in source.to_copy() {
+            let what = match item.kind {
                 EntryKind::File(Content::File { path, .. }) => {
                     let mut hasher = Hasher::new(Algorithm::Sha256);
-                    let mut file = fs_err::File::open(path)?;
+                    let mut file = fs_err::File::open(&*path)?;
                     let mut bytes = vec![0; 64 << 10];
                     loop {
                         match io::Read::read(&mut file, &mut bytes)? {
@@ -334,10 +334,10 @@ impl<'a> Stack<'a> {
                         }
                     }
                 }
-                EntryKind::Symlink { target } => target.clone(),
+                EntryKind::Symlink { target } => target,
                 _ => String::new(),
             };
-            text.push_str(&format!("{:?} {} {:?}\n", found.below, found.executable, what));
+            text.push_str(&format!("{:?} {} {:?}\n", item.below, item.executable, what));
         }
         Ok(Digest::of(text.as_bytes()))
     }

@@ -135,7 +135,7 @@ impl Image {
         let (written, _) = plan.write(&Pool::new(1).unwrap(), &store).unwrap();
         let blob = || File::open(store.path(&written.descriptor.digest)).unwrap();
         let (facts, _) = LayerFacts::scan(blob(), Compression::Gzip, &read::Limits::default()).unwrap();
-        self.tree.lay_over(&facts, self.layers.len());
+        self.tree.lay_over(&facts, u32::try_from(self.layers.len()).unwrap());
         self.layers.push(unpack_into(&self.cache, blob(), Compression::Gzip, written.diff_id));
     }
 
@@ -297,7 +297,12 @@ fn programs() -> Vec<Entry> {
     for (from, to) in files {
         let from = fs::canonicalize(from).unwrap();
         let size = from.metadata().unwrap().len();
-        entries.push(entry(to.to_str().unwrap(), EntryKind::File(Content::File { path: from, size }), 0o755, (0, 0)));
+        entries.push(entry(
+            to.to_str().unwrap(),
+            EntryKind::File(Content::File { path: from.into(), size }),
+            0o755,
+            (0, 0),
+        ));
     }
     entries
 }

@@ -41,7 +41,7 @@ impl Cache {
         pool: &Pool,
         store: &BlobStore,
     ) -> Result<(WrittenLayer, Origin), LayerError> {
-        if let Some(found) = self.find_layer(plan)? {
+        if let Some(found) = self.find_layer(plan, &plan.look()?)? {
             return Ok(found);
         }
         Ok((self.write_layer(plan, pool, store)?, Origin::Written))
@@ -55,10 +55,13 @@ impl Cache {
         Ok(layer)
     }
 
-    /// The layer that `plan` makes, if it was written before.
-    pub fn find_layer(&self, plan: &LayerPlan) -> Result<Option<(WrittenLayer, Origin)>, LayerError> {
-        let states = plan.look()?;
-        if let Some(layer) = self.record(Kind::Memo, &memo_key(plan, &states)) {
+    /// The layer that `plan` makes, if it was written before. `states` are those of its files now.
+    pub fn find_layer(
+        &self,
+        plan: &LayerPlan,
+        states: &SourceStates,
+    ) -> Result<Option<(WrittenLayer, Origin)>, LayerError> {
+        if let Some(layer) = self.record(Kind::Memo, &memo_key(plan, states)) {
             return Ok(Some((layer, Origin::Unchanged)));
         }
         if self.record::<WrittenLayer>(Kind::Layers, &plan.shape()).is_none() {

@@ -210,7 +210,7 @@ fn plan(files: &[PathBuf]) -> LayerPlan {
     let entries = files.iter().map(|path| {
         let size = std::fs::metadata(path).unwrap().len();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let kind = EntryKind::File(Content::File { path: path.clone(), size });
+        let kind = EntryKind::File(Content::File { path: path.as_path().into(), size });
         Entry::new(format!("/{name}").parse().unwrap(), kind, 0o644)
     });
     LayerPlan::new(entries.collect(), LayerOptions::default()).unwrap()

@@ -1,7 +1,8 @@
 //! What goes into a layer.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::header;
@@ -67,8 +68,8 @@ pub enum Content {
     Bytes(Arc<[u8]>),
     /// From a file, which must be a regular file of exactly this size while it is read.
     File {
-        /// The file. Its last component must not be a symlink.
-        path: PathBuf,
+        /// The file. Its last component must not be a symlink. Shared with who has found it.
+        path: Arc<Path>,
         /// Its size in bytes.
         size: u64,
     },
@@ -100,24 +101,28 @@ impl Entry {
 
 /// The entries in the order in which they are written: sorted by path, equal ones once, hard
 /// links after everything that they can mean. Fails on what contradicts itself (row I11).
-pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
-    let mut sorted: Vec<&Entry> = entries.iter().collect();
+pub(super) fn arrange<E: Borrow<Entry>>(mut entries: Vec<E>) -> Result<Vec<E>, LayerError> {
     let is_opaque = |entry: &Entry| matches!(entry.kind, EntryKind::Opaque);
-    sorted.sort_by(|a, b| a.path.cmp(&b.path).then(is_opaque(a).cmp(&is_opaque(b))));
-    let mut arranged: Vec<&Entry> = Vec::with_capacity(sorted.len());
-    for entry in sorted {
-        if let Some(previous) = arranged.last() {
-            if previous.path == entry.path && !(is_opaque(entry) && matches!(previous.kind, EntryKind::Directory)) {
-                if *previous != entry {
-                    return Err(LayerError::Conflict { path: entry.path.clone() });
-                }
-                continue;
+    entries.sort_by(|a, b| {
+        let (a, b) = (a.borrow(), b.borrow());
+        a.path.cmp(&b.path).then(is_opaque(a).cmp(&is_opaque(b)))
+    });
+    // Equal ones once, in place: there can be millions.
+    entries.dedup_by(|entry, previous| (*previous).borrow() == (*entry).borrow());
+    for (previous, entry) in entries.iter().zip(entries.iter().skip(1)) {
+        let (previous, entry) = (previous.borrow(), entry.borrow());
+        if previous.path == entry.path {
+            if !(is_opaque(entry) && matches!(previous.kind, EntryKind::Directory)) {
+                return Err(LayerError::Conflict { path: entry.path.clone() });
             }
-            let is_directory = matches!(previous.kind, EntryKind::Directory | EntryKind::Opaque);
-            if !is_directory && entry.path.starts_with(&previous.path) {
-                return Err(LayerError::NotDirectory { path: previous.path.clone(), below: entry.path.clone() });
-            }
+            continue;
         }
+        let is_directory = matches!(previous.kind, EntryKind::Directory | EntryKind::Opaque);
+        if !is_directory && entry.path.starts_with(&previous.path) {
+            return Err(LayerError::NotDirectory { path: previous.path.clone(), below: entry.path.clone() });
+        }
+    }
+    for entry in entries.iter().map(Borrow::borrow) {
         if entry.mode > 0o7777 {
             return Err(LayerError::Mode { path: entry.path.clone(), mode: entry.mode });
         }
@@ -128,12 +133,10 @@ pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
         {
             return Err(LayerError::Xattr { path: entry.path.clone(), name: name.clone() });
         }
-        arranged.push(entry);
-    }
-    for entry in &arranged {
         match &entry.kind {
             EntryKind::HardLink { to } => {
-                let target = arranged.binary_search_by(|other| other.path.cmp(to)).ok().map(|at| arranged[at]);
+                let found = entries.binary_search_by(|other| other.borrow().path.cmp(to)).ok();
+                let target = found.map(|at| entries[at].borrow());
                 if !target.is_some_and(|target| matches!(target.kind, EntryKind::File(_))) {
                     return Err(LayerError::HardLink { path: entry.path.clone(), to: to.clone() });
                 }
@@ -152,6 +155,6 @@ pub(super) fn arrange(entries: &[Entry]) -> Result<Vec<&Entry>, LayerError> {
             _ => {}
         }
     }
-    arranged.sort_by_key(|entry| matches!(entry.kind, EntryKind::HardLink { .. }));
-    Ok(arranged)
+    entries.sort_by_key(|entry| matches!(entry.borrow().kind, EntryKind::HardLink { .. }));
+    Ok(entries)
 }

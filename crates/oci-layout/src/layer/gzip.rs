@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use flate2::Crc;
 
 use super::deflate::WINDOW;
@@ -19,7 +19,6 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const LAST: [u8; 2] = [3, 0];
 
 struct Done {
-    input: Vec<u8>,
     output: Vec<u8>,
     crc: Crc,
     _permit: Permit,
@@ -30,7 +29,8 @@ pub(super) struct GzipWriter<'a, W> {
     pool: &'a Pool,
     inner: W,
     waiting: VecDeque<Receiver<Done>>,
-    spare: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Room for blocks, given back as soon as one is compressed.
+    spare: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
     window: Vec<u8>,
     crc: Crc,
 }
@@ -38,7 +38,7 @@ pub(super) struct GzipWriter<'a, W> {
 impl<'a, W: Write> GzipWriter<'a, W> {
     pub(super) fn new(mut inner: W, pool: &'a Pool) -> io::Result<Self> {
         inner.write_all(&HEADER)?;
-        Ok(Self { pool, inner, waiting: VecDeque::new(), spare: Vec::new(), window: Vec::new(), crc: Crc::new() })
+        Ok(Self { pool, inner, waiting: VecDeque::new(), spare: unbounded(), window: Vec::new(), crc: Crc::new() })
     }
 
     /// Adds a block: [`super::deflate::BLOCK`] bytes, fewer only for the last one.
@@ -50,20 +50,22 @@ impl<'a, W: Write> GzipWriter<'a, W> {
                 None => self.write_oldest()?,
             }
         };
-        let (mut input, mut output) = self.spare.pop().unwrap_or_default();
+        let mut input = self.spare.1.try_recv().unwrap_or_default();
         input.clear();
         input.extend_from_slice(&self.window);
         input.extend_from_slice(data);
-        output.clear();
         let start = self.window.len();
         self.window.clear();
         self.window.extend_from_slice(&data[data.len().saturating_sub(WINDOW)..]);
+        let spare = self.spare.0.clone();
         self.waiting.push_back(self.pool.run(move |deflater| {
             let (before, data) = input.split_at(start);
             let mut crc = Crc::new();
             crc.update(data);
-            deflater.compress(before, data, &mut output);
-            Done { input, output, crc, _permit: permit }
+            let output = deflater.compressed(before, data);
+            // Fails only where the writer is gone.
+            let _ = spare.send(input);
+            Done { output, crc, _permit: permit }
         }));
         while self.waiting.front().is_some_and(|oldest| !oldest.is_empty()) {
             self.write_oldest()?;
@@ -76,7 +78,6 @@ impl<'a, W: Write> GzipWriter<'a, W> {
         let done = oldest.recv().map_err(|_| io::Error::other("a compressing thread has died"))?;
         self.inner.write_all(&done.output)?;
         self.crc.combine(&done.crc);
-        self.spare.push((done.input, done.output));
         Ok(())
     }
 

@@ -208,7 +208,7 @@ mod tests {
     fn i07_sizes_over_8_gib_are_read_back() {
         use crate::layer::read::{Limits, TarReader};
         use crate::layer::{Content, Entry, EntryKind};
-        let content = |size| EntryKind::File(Content::File { path: "/none".into(), size });
+        let content = |size| EntryKind::File(Content::File { path: std::path::Path::new("/none").into(), size });
         for size in [LONG_MAX, LONG_MAX + 1, 9 << 30, 1 << 40] {
             let mut tar = Vec::new();
             append(&mut tar, &Entry::new("/big".parse().unwrap(), content(size), 0o644), size, 1);

@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::write::LayerError;
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::store::{StoreError, kind, open_regular};
+use crate::store::{StoreError, kind, open_regular_with_state};
 
 /// A file of a declared size, opened without following a symlink or waiting for a fifo.
 ///
@@ -23,12 +24,11 @@ pub(super) struct SourceFile<'a> {
 
 impl<'a> SourceFile<'a> {
     pub(super) fn open(path: &'a Path, size: u64) -> Result<Self, LayerError> {
-        let file = open_regular(path).map_err(|error| match error {
+        let (file, before) = open_regular_with_state(path).map_err(|error| match error {
             StoreError::NotRegular { path, found } => LayerError::SourceKind { path, found },
             StoreError::Io { path, source, .. } => LayerError::Source { path, source },
             other => LayerError::Store(other),
         })?;
-        let before = file.metadata().map_err(|source| LayerError::Source { path: path.to_owned(), source })?;
         if before.len() != size {
             return Err(LayerError::SourceChanged { path: path.to_owned() });
         }
@@ -61,7 +61,7 @@ impl<'a> SourceFile<'a> {
         if self.left != 0 || stamp(&self.before) != stamp(&after) {
             return Err(self.changed());
         }
-        states.add(self.path, &self.before);
+        states.note(self.path, &self.before);
         Ok(())
     }
 
@@ -70,18 +70,17 @@ impl<'a> SourceFile<'a> {
     }
 }
 
-/// The state of the file at `path`, which is not read.
-pub(super) fn look(path: &Path, size: u64, states: &mut SourceStates) -> Result<(), LayerError> {
+/// The state of a file of a declared size, which is not read.
+pub(super) fn look((path, size): (Arc<Path>, u64)) -> Result<(Arc<Path>, Metadata), LayerError> {
     let metadata =
-        std::fs::symlink_metadata(path).map_err(|source| LayerError::Source { path: path.to_owned(), source })?;
+        std::fs::symlink_metadata(&path).map_err(|source| LayerError::Source { path: path.to_path_buf(), source })?;
     if !metadata.is_file() {
-        return Err(LayerError::SourceKind { path: path.to_owned(), found: kind(metadata.file_type()) });
+        return Err(LayerError::SourceKind { path: path.to_path_buf(), found: kind(metadata.file_type()) });
     }
     if metadata.len() != size {
-        return Err(LayerError::SourceChanged { path: path.to_owned() });
+        return Err(LayerError::SourceChanged { path: path.to_path_buf() });
     }
-    states.add(path, &metadata);
-    Ok(())
+    Ok((path, metadata))
 }
 
 /// The states in which files were found: where each is, which one it is, its size and times. Files
@@ -93,12 +92,20 @@ pub struct SourceStates {
     latest: BTreeMap<u64, (i64, i64)>,
 }
 
+impl Default for SourceStates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SourceStates {
-    pub(super) fn new() -> Self {
+    /// Of no files yet.
+    pub fn new() -> Self {
         Self { hasher: Hasher::new(Algorithm::Sha256), latest: BTreeMap::new() }
     }
 
-    fn add(&mut self, path: &Path, metadata: &Metadata) {
+    /// Adds the state of one. The order counts.
+    pub fn note(&mut self, path: &Path, metadata: &Metadata) {
         let path = path.as_os_str().as_bytes();
         self.hasher.update(&(path.len() as u64).to_le_bytes());
         self.hasher.update(path);
@@ -157,7 +164,7 @@ mod tests {
         std::fs::write(&path, "1").unwrap();
         let metadata = std::fs::metadata(&path).unwrap();
         let mut states = SourceStates::new();
-        states.add(&path, &metadata);
+        states.note(&path, &metadata);
         let time = (metadata.ctime(), metadata.ctime_nsec());
         let at = |device, time| Moment { device, time };
         assert!(!states.settled_by(at(metadata.dev(), time)), "the same tick");
@@ -168,7 +175,7 @@ mod tests {
         // A time that was set does not hide the change.
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         let mut older = SourceStates::new();
-        older.add(&path, &std::fs::metadata(&path).unwrap());
+        older.note(&path, &std::fs::metadata(&path).unwrap());
         assert!(!older.settled_by(at(metadata.dev(), time)));
         assert_ne!(older.digest(), states.digest());
     }

@@ -1,5 +1,6 @@
 //! The layer writer.
 
+use std::borrow::Borrow;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -152,12 +153,12 @@ pub fn write_layer(
     pool: &Pool,
     store: &BlobStore,
 ) -> Result<WrittenLayer, LayerError> {
-    write_arranged(&arrange(entries)?, options, pool, store, &mut SourceStates::new())
+    write_arranged(&arrange(entries.iter().collect())?, options, pool, store, &mut SourceStates::new())
 }
 
 /// The same for entries in their order; notes the states of the files that were read.
-pub(super) fn write_arranged(
-    arranged: &[&Entry],
+pub(super) fn write_arranged<E: Borrow<Entry>>(
+    arranged: &[E],
     options: &LayerOptions,
     pool: &Pool,
     store: &BlobStore,
@@ -175,20 +176,24 @@ pub(super) fn write_arranged(
 }
 
 /// The digest of the tar alone.
-pub(super) fn hash_tar(arranged: &[&Entry], mtime: i64, states: &mut SourceStates) -> Result<Digest, LayerError> {
+pub(super) fn hash_tar<E: Borrow<Entry>>(
+    arranged: &[E],
+    mtime: i64,
+    states: &mut SourceStates,
+) -> Result<Digest, LayerError> {
     Ok(tar(arranged, mtime, Discard, states)?.1)
 }
 
 /// Writes the tar of `arranged` into `blocks`; gives them back with the tar's digest and size.
-fn tar<B: Blocks>(
-    arranged: &[&Entry],
+fn tar<E: Borrow<Entry>, B: Blocks>(
+    arranged: &[E],
     mtime: i64,
     blocks: B,
     states: &mut SourceStates,
 ) -> Result<(B, Digest, u64), LayerError> {
     let mut tar = TarStream::new(blocks);
     let mut headers = Vec::new();
-    for entry in arranged {
+    for entry in arranged.iter().map(Borrow::borrow) {
         let content = match &entry.kind {
             EntryKind::File(content) => Some(content),
             _ => None,

@@ -463,6 +463,11 @@ impl Read for SeamReader {
 
 /// Opens a file that must be a regular one: follows no symlink and does not wait for a fifo's writer.
 pub(crate) fn open_regular(path: &Path) -> Result<std::fs::File, StoreError> {
+    Ok(open_regular_with_state(path)?.0)
+}
+
+/// The same, with what the file is.
+pub(crate) fn open_regular_with_state(path: &Path) -> Result<(std::fs::File, std::fs::Metadata), StoreError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => std::fs::File::from(file),
@@ -478,7 +483,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<std::fs::File, StoreError> {
     if !metadata.is_file() {
         return Err(StoreError::NotRegular { path: path.to_owned(), found: kind(metadata.file_type()) });
     }
-    Ok(file)
+    Ok((file, metadata))
 }
 
 /// What is in a directory; nothing where there is none.

@@ -22,7 +22,7 @@ pub(super) fn check(
     let mut fit = 0_usize;
     let mut others: BTreeMap<String, (usize, &ImagePath)> = BTreeMap::new();
     for (path, node) in image.tree.iter() {
-        if node.inspected.is_none() || node.layer.is_none() || (image.base_layers.is_some() && !image.is_base(node)) {
+        if node.inspected().is_none() || node.layer.is_none() || (image.base_layers.is_some() && !image.is_base(node)) {
             continue;
         }
         let Some(Noted::Elf(elf)) = files.facts(path) else { continue };

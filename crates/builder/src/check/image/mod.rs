@@ -138,7 +138,7 @@ impl Image<'_> {
     /// A file of the base, where it is known what the base is.
     fn is_base(&self, node: &Node) -> bool {
         match (self.base_layers, node.layer) {
-            (Some(layers), Some(layer)) => layer < layers,
+            (Some(layers), Some(layer)) => u64::from(layer) < layers as u64,
             _ => false,
         }
     }

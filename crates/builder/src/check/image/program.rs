@@ -41,7 +41,7 @@ impl<'a> Loaders<'a> {
             let Some(libc) = path.file_name().and_then(libc_of).filter(|_| is_library_directory(path)) else {
                 continue;
             };
-            let real = if node.inspected.is_some() { Ok(path.clone()) } else { image.tree.resolve(path, true) };
+            let real = if node.inspected().is_some() { Ok(path.clone()) } else { image.tree.resolve(path, true) };
             let Some((real, elf)) = real.ok().and_then(|real| Some((real.clone(), files.elf(&real)?))) else {
                 continue;
             };

@@ -258,9 +258,9 @@ fn forbidden(files: &Files<'_>, path: &ImagePath, node: &Node, identity: &Identi
         if identity.uid == 0 {
             return node.mode & 0o111 != 0 || node.is_directory();
         }
-        let bit = if node.uid == identity.uid {
+        let bit = if u64::from(node.uid) == identity.uid {
             0o100
-        } else if identity.gids.contains(&node.gid) {
+        } else if identity.gids.contains(&u64::from(node.gid)) {
             0o010
         } else {
             0o001

@@ -30,7 +30,7 @@ fn read(tree: &Tree, path: &ImagePath, seen: &mut BTreeSet<ImagePath>, found: &m
     if seen.len() >= FILES || !seen.insert(real.clone()) {
         return;
     }
-    let Some(text) = tree.get(&real).and_then(|node| node.text.as_deref()) else { return };
+    let Some(text) = tree.get(&real).and_then(|node| node.text()) else { return };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if let Some(pattern) = line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace)) {

@@ -29,7 +29,7 @@ pub(super) struct Loader<'a> {
     configured: Vec<String>,
     /// The layer that glibc's cache is from; none where there is no cache, which means that the
     /// configuration is not looked at. What came later is not in it.
-    cache: Option<Option<usize>>,
+    cache: Option<Option<u32>>,
     /// Directories that it knows by itself.
     built_in: Vec<String>,
     /// `$PLATFORM` and `$LIB` cannot be told from outside: only `$ORIGIN` can.

@@ -200,7 +200,7 @@ fn inspectors_see_the_files_they_want() {
     assert_eq!(facts.inspector, 7);
     assert_eq!(facts.inspected, BTreeMap::from([(path("/a"), Value::from(1004))]));
     let tree = Tree::of([&facts]);
-    assert_eq!(tree.get(&path("/c")).unwrap().inspected.as_deref(), Some(&Value::from(1004)));
+    assert_eq!(tree.get(&path("/c")).unwrap().inspected(), Some(&Value::from(1004)));
 }
 
 #[test]

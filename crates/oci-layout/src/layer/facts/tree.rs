@@ -1,6 +1,6 @@
 //! The files of a stack of layers, as a container would see them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,16 +20,21 @@ pub struct Node {
     pub kind: NodeKind,
     /// Permission and set-id bits.
     pub mode: u32,
-    /// Owner.
-    pub uid: u64,
-    /// Group.
-    pub gid: u64,
+    /// Owner. Numbers beyond 32 bits are in no real image; what has one becomes the overflow user's.
+    pub uid: u32,
+    /// Group, the same.
+    pub gid: u32,
     /// Number of the layer that it comes from, lowest is 0; `None` for what was inserted later.
-    pub layer: Option<usize>,
-    /// Content of the text files that facts keep.
-    pub text: Option<Arc<str>>,
-    /// What an inspector noted.
-    pub inspected: Option<Arc<Value>>,
+    pub layer: Option<u32>,
+    /// Few have any; there can be millions of nodes.
+    noted: Option<Arc<Noted>>,
+}
+
+/// What is known of the content of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Noted {
+    text: Option<Arc<str>>,
+    inspected: Option<Value>,
 }
 
 /// What a [`Node`] is. Hard links are the file that they name.
@@ -57,18 +62,32 @@ impl Node {
         self.kind == NodeKind::Directory
     }
 
-    /// User and group. Owners beyond 32 bits are in no real image; what has one becomes the overflow user's.
+    /// User and group.
     pub fn owner(&self) -> (u32, u32) {
-        (in_32_bits(self.uid), in_32_bits(self.gid))
+        (self.uid, self.gid)
+    }
+
+    /// Content of the text files that facts keep.
+    pub fn text(&self) -> Option<&str> {
+        self.noted.as_ref()?.text.as_deref()
+    }
+
+    /// What an inspector noted.
+    pub fn inspected(&self) -> Option<&Value> {
+        self.noted.as_ref()?.inspected.as_ref()
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Noted)) {
+        change(Arc::make_mut(self.noted.get_or_insert_default()));
     }
 
     /// A directory that no layer mentions, though something is in it.
-    fn implied(layer: Option<usize>) -> Self {
-        Self { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, layer, text: None, inspected: None }
+    fn implied(layer: Option<u32>) -> Self {
+        Self { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, layer, noted: None }
     }
 }
 
-/// See [`Node::owner`].
+/// See [`Node::uid`].
 pub(in crate::layer) fn in_32_bits(id: u64) -> u32 {
     u32::try_from(id).unwrap_or(65534)
 }
@@ -148,14 +167,14 @@ impl Tree {
     /// Merges layers, lowest first.
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a LayerFacts>) -> Self {
         let mut tree = Self::default();
-        for (number, facts) in layers.into_iter().enumerate() {
+        for (number, facts) in (0..).zip(layers) {
             tree.lay_over(facts, number);
         }
         tree
     }
 
     /// Gives everything that was inserted so far to layer `number`.
-    pub fn seal(&mut self, number: usize) {
+    pub fn seal(&mut self, number: u32) {
         for node in self.nodes.values_mut() {
             node.layer.get_or_insert(number);
         }
@@ -163,7 +182,7 @@ impl Tree {
 
     /// Lays layer `number` over the tree, the way engines do that unpack each layer by itself: what it
     /// removes goes first, and a directory of its own replaces a link or file below.
-    pub fn lay_over(&mut self, facts: &LayerFacts, number: usize) {
+    pub fn lay_over(&mut self, facts: &LayerFacts, number: u32) {
         for fact in &facts.entries {
             match fact.kind {
                 FactKind::Whiteout => {
@@ -189,21 +208,23 @@ impl Tree {
                 }
                 FactKind::Whiteout | FactKind::Opaque => continue,
             };
+            let text = facts.texts.get(&fact.path).map(|text| Arc::from(text.as_str()));
+            let inspected = facts.inspected.get(&fact.path).cloned();
+            let is_noted = text.is_some() || inspected.is_some();
             let node = Node {
                 kind,
                 mode: fact.mode,
-                uid: fact.uid,
-                gid: fact.gid,
+                uid: in_32_bits(fact.uid),
+                gid: in_32_bits(fact.gid),
                 layer: Some(number),
-                text: facts.texts.get(&fact.path).map(|text| Arc::from(text.as_str())),
-                inspected: facts.inspected.get(&fact.path).map(|value| Arc::new(value.clone())),
+                noted: is_noted.then(|| Arc::new(Noted { text, inspected })),
             };
             self.place(&fact.path, node, number);
         }
     }
 
     /// Puts a node of layer `number` where unpacking would put it.
-    fn place(&mut self, path: &ImagePath, node: Node, number: usize) {
+    fn place(&mut self, path: &ImagePath, node: Node, number: u32) {
         let Some(parent) = path.parent() else {
             if node.is_directory() {
                 self.nodes.insert(path.clone(), node);
@@ -228,7 +249,7 @@ impl Tree {
     }
 
     /// Makes `directory` and all above it directories; follows links only of layer `number` itself.
-    fn make_parents(&mut self, directory: &ImagePath, number: usize) -> Option<ImagePath> {
+    fn make_parents(&mut self, directory: &ImagePath, number: u32) -> Option<ImagePath> {
         let mut all = directory.ancestors();
         all.push(directory.clone());
         for ancestor in all {
@@ -290,7 +311,7 @@ impl Tree {
 
     /// The text of the file that `path` leads to, links followed, where facts keep it.
     pub fn text(&self, path: &ImagePath) -> Option<&str> {
-        self.get(&self.resolve(path, true).ok()?)?.text.as_deref()
+        self.get(&self.resolve(path, true).ok()?)?.text()
     }
 
     /// Where `path` leads when the links of the tree are followed: those of its parents always,
@@ -342,14 +363,14 @@ impl Tree {
     /// Notes something about the file at exactly `path`, as an inspector would have.
     pub fn note(&mut self, path: &ImagePath, value: Value) {
         if let Some(node) = self.nodes.get_mut(path) {
-            node.inspected = Some(Arc::new(value));
+            node.note(|noted| noted.inspected = Some(value));
         }
     }
 
     /// Keeps the text of the file at exactly `path`, as facts would have.
     pub fn note_text(&mut self, path: &ImagePath, text: &str) {
         if let Some(node) = self.nodes.get_mut(path) {
-            node.text = Some(Arc::from(text));
+            node.note(|noted| noted.text = Some(Arc::from(text)));
         }
     }
 
@@ -379,11 +400,10 @@ impl Tree {
         let mut node = Node {
             kind: NodeKind::Directory,
             mode: entry.mode,
-            uid: entry.uid.into(),
-            gid: entry.gid.into(),
+            uid: entry.uid,
+            gid: entry.gid,
             layer: None,
-            text: None,
-            inspected: None,
+            noted: None,
         };
         match &entry.kind {
             EntryKind::Directory => {}
@@ -391,7 +411,8 @@ impl Tree {
             EntryKind::File(content) => {
                 node.kind = NodeKind::File { size: content.size() };
                 if let Content::Bytes(bytes) = content {
-                    node.text = std::str::from_utf8(bytes).ok().map(Arc::from);
+                    let text = std::str::from_utf8(bytes).ok().map(Arc::from);
+                    node.note(|noted| noted.text = text);
                 }
             }
             EntryKind::HardLink { to } => match self.nodes.get(to) {
@@ -404,16 +425,24 @@ impl Tree {
             // Done with above.
             EntryKind::Whiteout | EntryKind::Opaque => return Ok(None),
         }
-        // Only a directory that is there has something below it.
-        let occupied =
-            |tree: &Self| tree.nodes.get(path).is_some_and(Node::is_directory) && tree.inside(path).is_some();
-        if !node.is_directory() && (path.is_root() || occupied(self)) {
-            return Err(InsertError::NotEmpty { path: path.clone() });
-        }
         for ancestor in missing {
             self.nodes.insert(ancestor, Node::implied(None));
         }
-        Ok(self.nodes.insert(path.clone(), node))
+        let is_directory = node.is_directory();
+        match self.nodes.entry(path.clone()) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(node);
+                Ok(None)
+            }
+            // Only a directory that is there has something below it.
+            btree_map::Entry::Occupied(place) if !is_directory && place.get().is_directory() => {
+                if path.is_root() || self.inside(path).is_some() {
+                    return Err(InsertError::NotEmpty { path: path.clone() });
+                }
+                Ok(self.nodes.insert(path.clone(), node))
+            }
+            btree_map::Entry::Occupied(mut place) => Ok(Some(place.insert(node))),
+        }
     }
 
     /// The directories above `path` that are not there. What is above one that is there, is there.

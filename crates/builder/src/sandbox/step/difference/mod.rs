@@ -258,7 +258,7 @@ impl Comparison<'_> {
         let path = self.image_path()?;
         let kind = match (&found.kind, first) {
             (Kind::File, Some(to)) => EntryKind::HardLink { to },
-            (Kind::File, None) => EntryKind::File(Content::File { path: at, size: found.size }),
+            (Kind::File, None) => EntryKind::File(Content::File { path: at.into(), size: found.size }),
             (Kind::Symlink(target), _) => EntryKind::Symlink { target: self.utf8(target, "the text of a link")? },
             (Kind::Fifo, _) => EntryKind::Fifo,
             (Kind::Device { block, major, minor }, _) => {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_layout::document::{ImageConfig, ImageManifest};
-use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, Pool, write_layer};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerOptions, Pool, Xattrs, write_layer};
 use oci_layout::media_type::{Compression, OCI_CONFIG, OCI_MANIFEST};
 use oci_layout::{Digest, ImagePath, Layout, Platform, json};
 
@@ -75,7 +75,7 @@ fn tree(source: &Path) -> Result<Vec<Entry>, Box<dyn Error>> {
         if path.relative().starts_with("capable") {
             // cap_net_bind_service, permitted and effective: linux/capability.h, vfs_cap_data.
             let value = vec![1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            entry.xattrs.insert("security.capability".to_owned(), value);
+            entry.xattrs = Xattrs::from_iter([("security.capability".to_owned(), value)]);
         }
         entries.insert(path, entry);
         Ok(())
@@ -149,7 +149,8 @@ fn list(entries: &[Entry]) -> Result<(), Box<dyn Error>> {
             EntryKind::HardLink { .. } => return Err("a hard link to a hard link".into()),
             _ => return Err("nothing that other readers list".into()),
         };
-        let capability: String = real.xattrs.values().flatten().map(|byte| format!("{byte:02x}")).collect();
+        let capability: String =
+            real.xattrs.iter().flat_map(|(_, value)| value).map(|byte| format!("{byte:02x}")).collect();
         let path = entry.path.relative();
         lines.push(format!("{path:?} {kind} {link:?} {mode:o} {}:{} {size} {digest} {capability}", real.uid, real.gid));
     }

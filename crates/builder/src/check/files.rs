@@ -55,11 +55,12 @@ impl<'a> Files<'a> {
 
     /// What was noted about the file at exactly `path`.
     pub(super) fn facts(&self, path: &ImagePath) -> Option<Noted> {
+        // Of most files nothing was noted, and there can be millions.
+        let value = self.tree.get(path)?.inspected()?;
         if let Some(known) = self.known.borrow().get(path) {
             return known.clone();
         }
-        let value = self.tree.get(path).and_then(|node| node.inspected());
-        let facts = value.and_then(FileFacts::of).map(|facts| match facts {
+        let facts = FileFacts::of(value).map(|facts| match facts {
             FileFacts::Elf(elf) => Noted::Elf(Rc::from(elf)),
             FileFacts::Script(line) => Noted::Script(line.into()),
             FileFacts::Damaged(why) => Noted::Damaged(why.into()),

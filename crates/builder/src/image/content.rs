@@ -1,13 +1,12 @@
 //! The new layers of one platform's image, in the order of the design: directories, links, users
 //! and files first, then the programs, which change most often.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_layout::ImagePath;
-use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerFacts, LayerOptions, LayerPlan, Tree};
+use oci_layout::layer::{Content, Entry, EntryKind, LayerError, LayerFacts, LayerOptions, LayerPlan, Tree, Xattrs};
 
 use super::context::{Context, Source, ToCopy};
 use super::layers::{LayerMaker, NewLayer};
@@ -351,7 +350,7 @@ impl Drafting<'_> {
                 kind: EntryKind::Directory,
                 mode: directory.value.mode,
                 owner,
-                xattrs: BTreeMap::new(),
+                xattrs: Xattrs::default(),
                 replace: false,
                 place: directory.value.path.place,
             });
@@ -372,7 +371,7 @@ impl Drafting<'_> {
                 kind: EntryKind::Directory,
                 mode: 0o755,
                 owner: Numbers { uid: user.value.uid, gid: user.value.gid },
-                xattrs: BTreeMap::new(),
+                xattrs: Xattrs::default(),
                 replace: false,
                 place: home.place,
             });
@@ -396,7 +395,7 @@ impl Drafting<'_> {
                 kind: EntryKind::File(Content::Bytes(text)),
                 mode,
                 owner,
-                xattrs: BTreeMap::new(),
+                xattrs: Xattrs::default(),
                 replace: true,
                 place: users.first().and_then(|user| user.place),
             });
@@ -413,7 +412,7 @@ impl Drafting<'_> {
                 kind: EntryKind::Symlink { target },
                 mode: 0o777,
                 owner: Numbers::default(),
-                xattrs: BTreeMap::new(),
+                xattrs: Xattrs::default(),
                 replace: link.value.replace,
                 place: link.value.path.place,
             });
@@ -462,7 +461,7 @@ impl Drafting<'_> {
             kind: item.kind,
             mode,
             owner,
-            xattrs: if plain { xattrs(file.capabilities) } else { BTreeMap::new() },
+            xattrs: if plain { xattrs(file.capabilities) } else { Xattrs::default() },
             replace: file.replace,
             place: file.to.place,
         });
@@ -526,14 +525,14 @@ pub(crate) fn source_directory(context: &Path, path: &Path) -> PathBuf {
 }
 
 /// `security.capability`, version 2: permitted and effective (linux/capability.h, `vfs_cap_data`).
-fn xattrs(capabilities: Capabilities) -> BTreeMap<String, Vec<u8>> {
+fn xattrs(capabilities: Capabilities) -> Xattrs {
     let set = capabilities.0;
     if set == 0 {
-        return BTreeMap::new();
+        return Xattrs::default();
     }
     const REVISION_2: u32 = 0x0200_0000;
     const EFFECTIVE: u32 = 1;
     let (low, high) = (set as u32, (set >> 32) as u32);
     let value = [REVISION_2 | EFFECTIVE, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
-    BTreeMap::from([("security.capability".to_owned(), value)])
+    Xattrs::from_iter([("security.capability".to_owned(), value)])
 }

@@ -23,7 +23,7 @@ pub struct Entry {
     /// Group.
     pub gid: u32,
     /// Extended attributes by full name, such as `security.capability`.
-    pub xattrs: BTreeMap<String, Vec<u8>>,
+    pub xattrs: Xattrs,
 }
 
 /// What an entry is.
@@ -85,10 +85,45 @@ impl Content {
     }
 }
 
+/// Extended attributes: names, and values that are not text. There can be millions of entries, most of them
+/// without any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::box_collection, reason = "a map is three times as large as a box, in each entry")]
+pub struct Xattrs(Option<Box<BTreeMap<String, Vec<u8>>>>);
+
+impl Xattrs {
+    /// Sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        self.0.iter().flat_map(|xattrs| xattrs.iter())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |xattrs| xattrs.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<BTreeMap<String, Vec<u8>>> for Xattrs {
+    fn from(xattrs: BTreeMap<String, Vec<u8>>) -> Self {
+        Self(Some(xattrs).filter(|xattrs| !xattrs.is_empty()).map(Box::new))
+    }
+}
+
+impl FromIterator<(String, Vec<u8>)> for Xattrs {
+    fn from_iter<I: IntoIterator<Item = (String, Vec<u8>)>>(xattrs: I) -> Self {
+        xattrs.into_iter().collect::<BTreeMap<_, _>>().into()
+    }
+}
+
 impl Entry {
     /// An entry of root's without extended attributes.
     pub fn new(path: ImagePath, kind: EntryKind, mode: u32) -> Self {
-        Self { path, kind, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+        Self { path, kind, mode, uid: 0, gid: 0, xattrs: Xattrs::default() }
     }
 
     /// The same with another owner.
@@ -103,10 +138,14 @@ impl Entry {
 /// links after everything that they can mean. Fails on what contradicts itself (row I11).
 pub(super) fn arrange<E: Borrow<Entry>>(mut entries: Vec<E>) -> Result<Vec<E>, LayerError> {
     let is_opaque = |entry: &Entry| matches!(entry.kind, EntryKind::Opaque);
-    entries.sort_by(|a, b| {
+    let order = |a: &E, b: &E| {
         let (a, b) = (a.borrow(), b.borrow());
         a.path.cmp(&b.path).then(is_opaque(a).cmp(&is_opaque(b)))
-    });
+    };
+    // Sorting takes half as much memory again, whether there is something to sort or not.
+    if !entries.is_sorted_by(|a, b| order(a, b).is_le()) {
+        entries.sort_by(order);
+    }
     // Equal ones once, in place: there can be millions.
     entries.dedup_by(|entry, previous| (*previous).borrow() == (*entry).borrow());
     for (previous, entry) in entries.iter().zip(entries.iter().skip(1)) {
@@ -155,6 +194,9 @@ pub(super) fn arrange<E: Borrow<Entry>>(mut entries: Vec<E>) -> Result<Vec<E>, L
             _ => {}
         }
     }
-    entries.sort_by_key(|entry| matches!(entry.borrow().kind, EntryKind::HardLink { .. }));
+    let is_link = |entry: &E| matches!(entry.borrow().kind, EntryKind::HardLink { .. });
+    if entries.iter().any(is_link) {
+        entries.sort_by_key(is_link);
+    }
     Ok(entries)
 }

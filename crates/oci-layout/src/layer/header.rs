@@ -74,7 +74,7 @@ pub(super) fn append(out: &mut Vec<u8>, entry: &Entry, size: u64, mtime: i64) {
     if short_mtime.is_none() {
         record(&mut records, "mtime", mtime.to_string().as_bytes());
     }
-    for (key, value) in &entry.xattrs {
+    for (key, value) in entry.xattrs.iter() {
         record(&mut records, &format!("SCHILY.xattr.{key}"), value);
     }
 

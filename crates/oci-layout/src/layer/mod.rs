@@ -17,7 +17,7 @@ mod write;
 
 pub(crate) use header as tar_header;
 
-pub use entry::{Content, Entry, EntryKind};
+pub use entry::{Content, Entry, EntryKind, Xattrs};
 pub use facts::{LayerFacts, Tree};
 pub use plan::{LayerPlan, WRITER};
 pub use pool::{Pool, Turn};

@@ -153,7 +153,7 @@ fn describe(out: &mut Vec<u8>, entry: &Entry) {
     };
     text(path.as_str().as_bytes());
     text(link.as_bytes());
-    for (name, value) in xattrs {
+    for (name, value) in xattrs.iter() {
         text(name.as_bytes());
         text(value);
     }

@@ -4,6 +4,7 @@
 //! the facts of a stack of layers; nothing is unpacked for it.
 
 mod scan;
+mod sorted;
 mod tree;
 
 pub(super) use scan::Hashed;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::layer::read::{Limits, ReadError};
-use crate::layer::{Content, Entry, EntryKind, LayerOptions, Pool, write_layer};
+use crate::layer::{Content, Entry, EntryKind, LayerOptions, Pool, Xattrs, write_layer};
 use crate::media_type::Compression;
 use crate::{BlobStore, Digest};
 
@@ -363,7 +363,7 @@ proptest! {
         while let Some(found) = reader.next_entry().unwrap() {
             let name = String::from_utf8(found.path.clone()).unwrap();
             let entry = entries.iter().find(|entry| entry.path.relative() == name.trim_end_matches('/')).unwrap();
-            prop_assert_eq!(&found.xattrs, &entry.xattrs);
+            prop_assert_eq!(Xattrs::from(found.xattrs.clone()), entry.xattrs.clone());
             let mut bytes = Vec::new();
             std::io::Read::read_to_end(&mut reader.read_content(), &mut bytes).unwrap();
             if let EntryKind::File(Content::Bytes(wanted)) = &entry.kind {

@@ -1,11 +1,11 @@
 //! The files of a stack of layers, as a container would see them.
 
-use std::collections::{BTreeMap, VecDeque, btree_map};
-use std::ops::Bound;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::sorted::Sorted;
 use super::{FactKind, LayerFacts};
 use crate::layer::entry::{Content, Entry, EntryKind};
 use crate::path::{ImagePath, ParsePathError};
@@ -153,13 +153,15 @@ pub enum InsertError {
 /// The merged files of a stack of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
-    nodes: BTreeMap<ImagePath, Node>,
+    nodes: Sorted<ImagePath, Node>,
 }
 
 impl Default for Tree {
     /// Only a root directory.
     fn default() -> Self {
-        Self { nodes: BTreeMap::from([(ImagePath::root(), Node::implied(None))]) }
+        let mut nodes = Sorted::new();
+        nodes.insert(ImagePath::root(), Node::implied(None));
+        Self { nodes }
     }
 }
 
@@ -277,11 +279,7 @@ impl Tree {
     }
 
     fn below(&self, top: &ImagePath) -> Vec<ImagePath> {
-        self.nodes
-            .range((Bound::Excluded(top), Bound::Unbounded))
-            .take_while(|(path, _)| path.starts_with(top))
-            .map(|(path, _)| path.clone())
-            .collect()
+        self.nodes.after(top).take_while(|(path, _)| path.starts_with(top)).map(|(path, _)| path.clone()).collect()
     }
 
     /// The node at exactly `path`, no link followed.
@@ -304,7 +302,7 @@ impl Tree {
     pub fn children(&self, directory: &ImagePath) -> impl Iterator<Item = (&ImagePath, &Node)> {
         let depth = directory.components().count() + 1;
         self.nodes
-            .range((Bound::Excluded(directory), Bound::Unbounded))
+            .after(directory)
             .take_while(move |(path, _)| path.starts_with(directory))
             .filter(move |(path, _)| path.components().count() == depth)
     }
@@ -429,19 +427,14 @@ impl Tree {
             self.nodes.insert(ancestor, Node::implied(None));
         }
         let is_directory = node.is_directory();
-        match self.nodes.entry(path.clone()) {
-            btree_map::Entry::Vacant(place) => {
-                place.insert(node);
-                Ok(None)
+        let replaced = self.nodes.insert(path.clone(), node);
+        // Only a directory that is there has something below it.
+        match replaced {
+            Some(old) if !is_directory && old.is_directory() && (path.is_root() || self.inside(path).is_some()) => {
+                self.nodes.insert(path.clone(), old);
+                Err(InsertError::NotEmpty { path: path.clone() })
             }
-            // Only a directory that is there has something below it.
-            btree_map::Entry::Occupied(place) if !is_directory && place.get().is_directory() => {
-                if path.is_root() || self.inside(path).is_some() {
-                    return Err(InsertError::NotEmpty { path: path.clone() });
-                }
-                Ok(self.nodes.insert(path.clone(), node))
-            }
-            btree_map::Entry::Occupied(mut place) => Ok(Some(place.insert(node))),
+            replaced => Ok(replaced),
         }
     }
 
@@ -460,7 +453,7 @@ impl Tree {
 
     /// Something below `top`.
     fn inside(&self, top: &ImagePath) -> Option<&ImagePath> {
-        let (next, _) = self.nodes.range((Bound::Excluded(top), Bound::Unbounded)).next()?;
+        let (next, _) = self.nodes.after(top).next()?;
         next.starts_with(top).then_some(next)
     }
 }

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::layer::Xattrs;
 
 fn store() -> (tempfile::TempDir, BlobStore) {
     let directory = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn any_compression_holds_the_same_tar() {
 fn what_goes_in_comes_out_of_another_reader() {
     let long = format!("/{}/{}/ü", "d".repeat(200), "e".repeat(255));
     let mut capable = file("/capable", "x").owned_by(3_000_000, 7);
-    capable.xattrs = BTreeMap::from([("security.capability".to_owned(), vec![1, 0, 0, 2, 0, 0xff])]);
+    capable.xattrs = Xattrs::from_iter([("security.capability".to_owned(), vec![1, 0, 0, 2, 0, 0xff])]);
     let entries = [
         capable,
         directory("/d"),
@@ -247,7 +247,7 @@ fn d01_a_failed_layer_leaves_nothing() {
 fn golden_digests() {
     let mut capable = file("/usr/bin/tool", "#!/bin/sh\n").owned_by(0, 3_000_000);
     capable.mode = 0o4755;
-    capable.xattrs = BTreeMap::from([("security.capability".to_owned(), vec![1, 0, 0, 2, 0, 4, 0, 0, 10, 0])]);
+    capable.xattrs = Xattrs::from_iter([("security.capability".to_owned(), vec![1, 0, 0, 2, 0, 4, 0, 0, 10, 0])]);
     let source = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(source.path(), noise(2_500_000)).unwrap();
     let entries = [

@@ -150,7 +150,7 @@ impl Comparison<'_> {
         let directory = Directory { at: &at, lower: &lower, complete, attributes: after };
         if after != before || !found.xattrs.is_empty() {
             let mut entry = Entry::new(ImagePath::root(), EntryKind::Directory, after.mode);
-            entry.xattrs = found.xattrs;
+            entry.xattrs = found.xattrs.into();
             self.push(entry.owned_by(after.uid, after.gid))?;
         }
         self.inside(&directory)
@@ -278,7 +278,7 @@ impl Comparison<'_> {
         let mode = if matches!(kind, EntryKind::Symlink { .. }) { 0o777 } else { is.mode };
         let mut entry = Entry::new(path, kind, mode).owned_by(is.uid, is.gid);
         if !matches!(entry.kind, EntryKind::HardLink { .. }) {
-            entry.xattrs = found.xattrs;
+            entry.xattrs = found.xattrs.into();
         }
         self.push(entry)
     }
@@ -306,7 +306,7 @@ impl Comparison<'_> {
         let (count, path) = (self.entries.len(), self.image_path());
         if let Ok(path) = &path {
             let mut entry = Entry::new(path.clone(), EntryKind::Directory, is.mode).owned_by(is.uid, is.gid);
-            entry.xattrs = found.xattrs;
+            entry.xattrs = found.xattrs.into();
             self.push(entry)?;
         }
         self.inside(&Directory { at, lower, complete, attributes: is })?;

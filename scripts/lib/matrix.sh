@@ -203,7 +203,7 @@ matrix_run() { # PROGRAM COMPILER LIBC
                 *)
                     matrix_put "$program" "$compiler" "$libc" "$name" failed "$seconds" \
                         "$({ grep -m 1 '^error' "$dir/log" || tail -n 1 "$dir/log"; } | tr '\t' ' ' | cut -c 1-160)"
-                    if [[ -n ${MAB_KEEP:-} ]]; then cp "$dir/log" "$MAB_RUN/$program-$compiler-$libc-$name.log"; fi
+                    [[ -z ${MAB_MATRIX_WORK:-} ]] || cp "$dir/log" "$MAB_MATRIX_WORK/$program-$compiler-$libc-$name.log"
                     ;;
             esac
         done

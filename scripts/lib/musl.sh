@@ -115,6 +115,15 @@ ensure_musl() {
         "unpacking musl for five platforms (packages of $MAB_SUITE, about 4 MB to download) into $MAB_TESTBED/musl" musl_make
 }
 
+# rust_moved DIRECTORY PREFIX: wrappers of a copy of a Rust, which else call the one that they
+# were made for.
+rust_moved() {
+    local prefix
+    prefix=$(printf '%q' "$2")
+    # Its files may be links to the other's: sed replaces them.
+    sed -i "s|^prefix=/.*|prefix=${prefix//|/\\|}|" "$1"/bin/*
+}
+
 # The standard library comes out of cargo's -Zbuild-std and the package of
 # rustc's sources. Its own dependencies come from the crates' registry. What was
 # compiled is kept in a directory of its own until the part is whole: it takes
@@ -128,6 +137,7 @@ rust_musl_make() {
         rm -rf "$work"
         mkdir -p "$work/empty/src" "$work/toolchain/usr/lib/rustlib/src"
         cp -al "$rust/." "$work/toolchain/" 2>/dev/null || cp -a "$rust/." "$work/toolchain/"
+        rust_moved "$work/toolchain" "$work/toolchain"
         apt_own "$work/apt" "$MAB_SUITE" "$host"
         apt_own_download "$work/apt" "rust-web-src=$version"
         dpkg -x "$work"/apt/debs/*.deb "$work/sources"
@@ -143,6 +153,7 @@ rust_musl_make() {
             timeout 3600 cargo build -q --release --target "$target" -Zbuild-std=std,panic_abort,panic_unwind) >&2
     done
     cp -al "$rust/." "$dir/" 2>/dev/null || cp -a "$rust/." "$dir/"
+    rust_moved "$dir" "$dir"
     for name in $(bases_names); do
         target=$(musl_field "$name" 2)
         gcc=$(musl_field "$name" 3)
@@ -156,9 +167,10 @@ rust_musl_make() {
         for file in crtbegin.o crtbeginS.o crtend.o crtendS.o; do cp "$("$gcc-gcc" -print-file-name=$file)" "$own/"; done
         rust_has_target "$dir/bin/rustc" "$target" || die "no std was made for $target"
     done
+    rust_moved "$dir" "$MAB_PART_PREFIX"
     rm -rf "$work"
 }
-rust_musl_hash() { part_hash rust_musl_make "$(rust_cross_hash)" "$(musl_hash)"; }
+rust_musl_hash() { part_hash rust_musl_make "$(rust_cross_hash)" "$(musl_hash)" "$(declare -f rust_moved)"; }
 rust_musl_prefix() { part_find rust-musl "$(rust_musl_hash)"; }
 ensure_rust_musl() {
     part_find rust-musl "$(rust_musl_hash)" >/dev/null && return 0

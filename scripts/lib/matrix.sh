@@ -22,11 +22,10 @@ matrix_not_had() { # PROGRAM COMPILER LIBC
 
 # Another hash for another program or other compilers. mab itself is not in it:
 # after a change to what it does for compilers, --again.
-matrix_key() { # PROGRAM
+matrix_key() { # PROGRAM LIBC
     {
         (cd "testdata/matrix/$1" && find . -type f -not -path './target/*' | sort | xargs sha256sum)
-        rust_cross_hash
-        musl_hash
+        if [[ $2 == musl ]]; then rust_musl_hash; else rust_cross_hash; fi
         zig_hash
         sysroots_hash
     } | sha256sum | cut -c 1-16
@@ -132,7 +131,7 @@ matrix_build_file() { # PROGRAM COMPILER LIBC
 }
 
 matrix_has() { # PROGRAM COMPILER LIBC NAME
-    awk -F '\t' -v p="$1" -v c="$2" -v l="$3" -v n="$4" -v k="$(matrix_key "$1")" '
+    awk -F '\t' -v p="$1" -v c="$2" -v l="$3" -v n="$4" -v k="$(matrix_key "$1" "$3")" '
         $1 == p && $2 == c && $3 == l && $4 == n && $5 == k { found = 1 }
         END { exit !found }' "$MAB_MATRIX_STATE"
 }
@@ -143,7 +142,7 @@ matrix_forget() { # PROGRAM COMPILER LIBC [NAME]
 }
 matrix_put() { # PROGRAM COMPILER LIBC NAME STATUS SECONDS DETAIL
     matrix_forget "$1" "$2" "$3" "$4"
-    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$(matrix_key "$1")" "$5" "$6" "$7" >>"$MAB_MATRIX_STATE"
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$(matrix_key "$1" "$3")" "$5" "$6" "$7" >>"$MAB_MATRIX_STATE"
     printf '%-17s %-4s %-5s %-8s %-10s %6s s  %s\n' "$1" "$2" "$3" "$4" "$5" "$6" "$7"
 }
 
@@ -215,8 +214,13 @@ matrix_run() { # PROGRAM COMPILER LIBC
 
 # Starts what was built, on its platform.
 matrix_start() { # DIRECTORY PROGRAM COMPILER LIBC NAME SECONDS
-    local dir=$1 program=$2 compiler=$3 libc=$4 name=$5 said linker
-    said=$(docker_run "$(<"$dir/out")" "$(bases_platform "$name")" 2>&1) || said+=" (exit code $?)"
+    local dir=$1 program=$2 compiler=$3 libc=$4 name=$5 said linker watch
+    # The first process of a container does not die of a signal that QEMU sends to itself.
+    (exec >/dev/null 2>&1; sleep 120; docker kill "$program-$name") &
+    watch=$!
+    said=$(DOCKER_RUN_OPTIONS=(--name "$program-$name")
+        docker_run "$(<"$dir/out")" "$(bases_platform "$name")" 2>&1) || said+=" (exit code $?)"
+    kill "$watch" 2>/dev/null || true
     linker=$(matrix_linker "$dir/log" "$name")
     if [[ $said == "$(<"testdata/matrix/$program/expected")" ]]; then
         matrix_put "$program" "$compiler" "$libc" "$name" ran "$6" "$linker"

@@ -62,6 +62,55 @@ crtendS.o%s %:getenv(MAB_MUSL_ROOT /lib/crtn.o)
 SPECS
 }
 
+# The unwinder of a GCC that was made for glibc 2.35 or newer asks the C library where code lies
+# by a function that musl has not. And it takes glibc's word that a program with threads has all
+# of their functions; in musl each is in a file of its own.
+musl_unwinder() {
+    cat <<'C'
+#define _GNU_SOURCE
+#include <link.h>
+#include <pthread.h>
+
+void *const unwinder_calls[] = {pthread_once, pthread_key_create, pthread_getspecific, pthread_setspecific,
+    pthread_mutex_lock, pthread_mutex_unlock};
+
+struct found {
+    unsigned long long flags;
+    void *start, *end;
+    struct link_map *map;
+    void *eh_frame;
+    unsigned long long reserved[7];
+};
+struct search {
+    ElfW(Addr) code;
+    struct found *found;
+};
+
+static int look(struct dl_phdr_info *object, size_t size, void *data) {
+    struct search *search = data;
+    int here = 0;
+    void *eh_frame = 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        ElfW(Addr) start = object->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_GNU_EH_FRAME) eh_frame = (void *)start;
+        if (part->p_type == PT_LOAD && search->code >= start && search->code - start < part->p_memsz) {
+            here = 1;
+            search->found->start = (void *)start;
+            search->found->end = (void *)(start + part->p_memsz);
+        }
+    }
+    search->found->eh_frame = eh_frame;
+    return here && eh_frame;
+}
+
+int _dl_find_object(void *code, struct found *found) {
+    struct search search = {(ElfW(Addr))code, found};
+    return dl_iterate_phdr(look, &search) ? 0 : -1;
+}
+C
+}
+
 musl_make() {
     local dir=$1 apt=$1/apt name host others=() debian names=() gcc musl root tool headers
     host=$(dpkg --print-architecture)
@@ -90,8 +139,6 @@ musl_make() {
                 if [[ -d $tool ]]; then ln -s "$tool" "$root/include/$headers"; break; fi
             done
         done
-        # Rust asks for the unwinder by the name that LLVM's has.
-        cp "$("$gcc-gcc" -print-file-name=libgcc_eh.a)" "$root/lib/libunwind.a"
         {
             # shellcheck disable=SC2016
             printf '#!/bin/sh\nprefix=$(dirname "$(dirname "$(readlink -f "$0")")")\n'
@@ -102,12 +149,17 @@ musl_make() {
         } >"$dir/bin/$musl-gcc"
         chmod 755 "$dir/bin/$musl-gcc"
         for tool in ar ranlib; do ln -s "$(command -v "$gcc-$tool")" "$dir/bin/$musl-$tool"; done
+        # Rust asks for the unwinder by the name that LLVM's has.
+        cp "$("$gcc-gcc" -print-file-name=libgcc_eh.a)" "$root/lib/libunwind.a"
+        musl_unwinder >"$dir/x.c"
+        "$dir/bin/$musl-gcc" -O2 -fPIC -c -o "$dir/find_object.o" "$dir/x.c"
+        "$gcc-ar" q "$root/lib/libunwind.a" "$dir/find_object.o"
         printf 'int main(void) { return 0; }\n' >"$dir/x.c"
         "$dir/bin/$musl-gcc" -static -o "$dir/x" "$dir/x.c"
     done
-    rm -rf "$apt" "$dir/x" "$dir/x.c"
+    rm -rf "$apt" "$dir/x" "$dir/x.c" "$dir/find_object.o"
 }
-musl_hash() { part_hash musl_make "$MAB_SUITE" "$MAB_MUSL" "$MAB_BASES" "$(declare -f musl_specs)"; }
+musl_hash() { part_hash musl_make "$MAB_SUITE" "$MAB_MUSL" "$MAB_BASES" "$(declare -f musl_specs musl_unwinder)"; }
 musl_prefix() { part_find musl "$(musl_hash)"; }
 ensure_musl() {
     ensure_packages_compilers

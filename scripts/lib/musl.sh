@@ -112,7 +112,7 @@ C
 }
 
 musl_make() {
-    local dir=$1 apt=$1/apt name host others=() debian names=() gcc musl root tool headers
+    local dir=$1 apt=$1/apt name host others=() debian names=() gcc musl root tool headers flags
     host=$(dpkg --print-architecture)
     for name in $(bases_names); do
         debian=$(bases_field "$name" 3)
@@ -139,13 +139,16 @@ musl_make() {
                 if [[ -d $tool ]]; then ln -s "$tool" "$root/include/$headers"; break; fi
             done
         done
+        # Where musl was made with another long double than the GCC has.
+        flags=
+        if [[ $name == ppc64le ]]; then flags=' -mlong-double-64'; fi
         {
             # shellcheck disable=SC2016
             printf '#!/bin/sh\nprefix=$(dirname "$(dirname "$(readlink -f "$0")")")\n'
             # shellcheck disable=SC2016
             printf 'export MAB_MUSL_ROOT="$prefix/%s"\n' "$name"
             # shellcheck disable=SC2016
-            printf 'exec %s-gcc -specs "$prefix/musl.specs" "$@"\n' "$gcc"
+            printf 'exec %s-gcc -specs "$prefix/musl.specs"%s "$@"\n' "$gcc" "$flags"
         } >"$dir/bin/$musl-gcc"
         chmod 755 "$dir/bin/$musl-gcc"
         for tool in ar ranlib; do ln -s "$(command -v "$gcc-$tool")" "$dir/bin/$musl-$tool"; done

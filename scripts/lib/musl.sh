@@ -62,8 +62,57 @@ crtendS.o%s %:getenv(MAB_MUSL_ROOT /lib/crtn.o)
 SPECS
 }
 
+# The unwinder of a GCC that was made for glibc 2.35 or newer asks the C library where code lies
+# by a function that musl has not. And it takes glibc's word that a program with threads has all
+# of their functions; in musl each is in a file of its own.
+musl_unwinder() {
+    cat <<'C'
+#define _GNU_SOURCE
+#include <link.h>
+#include <pthread.h>
+
+void *const unwinder_calls[] = {pthread_once, pthread_key_create, pthread_getspecific, pthread_setspecific,
+    pthread_mutex_lock, pthread_mutex_unlock};
+
+struct found {
+    unsigned long long flags;
+    void *start, *end;
+    struct link_map *map;
+    void *eh_frame;
+    unsigned long long reserved[7];
+};
+struct search {
+    ElfW(Addr) code;
+    struct found *found;
+};
+
+static int look(struct dl_phdr_info *object, size_t size, void *data) {
+    struct search *search = data;
+    int here = 0;
+    void *eh_frame = 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        ElfW(Addr) start = object->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_GNU_EH_FRAME) eh_frame = (void *)start;
+        if (part->p_type == PT_LOAD && search->code >= start && search->code - start < part->p_memsz) {
+            here = 1;
+            search->found->start = (void *)start;
+            search->found->end = (void *)(start + part->p_memsz);
+        }
+    }
+    search->found->eh_frame = eh_frame;
+    return here && eh_frame;
+}
+
+int _dl_find_object(void *code, struct found *found) {
+    struct search search = {(ElfW(Addr))code, found};
+    return dl_iterate_phdr(look, &search) ? 0 : -1;
+}
+C
+}
+
 musl_make() {
-    local dir=$1 apt=$1/apt name host others=() debian names=() gcc musl root tool headers
+    local dir=$1 apt=$1/apt name host others=() debian names=() gcc musl root tool headers flags
     host=$(dpkg --print-architecture)
     for name in $(bases_names); do
         debian=$(bases_field "$name" 3)
@@ -90,29 +139,44 @@ musl_make() {
                 if [[ -d $tool ]]; then ln -s "$tool" "$root/include/$headers"; break; fi
             done
         done
-        # Rust asks for the unwinder by the name that LLVM's has.
-        cp "$("$gcc-gcc" -print-file-name=libgcc_eh.a)" "$root/lib/libunwind.a"
+        # Where musl was made with another long double than the GCC has.
+        flags=
+        if [[ $name == ppc64le ]]; then flags=' -mlong-double-64'; fi
         {
             # shellcheck disable=SC2016
             printf '#!/bin/sh\nprefix=$(dirname "$(dirname "$(readlink -f "$0")")")\n'
             # shellcheck disable=SC2016
             printf 'export MAB_MUSL_ROOT="$prefix/%s"\n' "$name"
             # shellcheck disable=SC2016
-            printf 'exec %s-gcc -specs "$prefix/musl.specs" "$@"\n' "$gcc"
+            printf 'exec %s-gcc -specs "$prefix/musl.specs"%s "$@"\n' "$gcc" "$flags"
         } >"$dir/bin/$musl-gcc"
         chmod 755 "$dir/bin/$musl-gcc"
         for tool in ar ranlib; do ln -s "$(command -v "$gcc-$tool")" "$dir/bin/$musl-$tool"; done
+        # Rust asks for the unwinder by the name that LLVM's has.
+        cp "$("$gcc-gcc" -print-file-name=libgcc_eh.a)" "$root/lib/libunwind.a"
+        musl_unwinder >"$dir/x.c"
+        "$dir/bin/$musl-gcc" -O2 -fPIC -c -o "$dir/find_object.o" "$dir/x.c"
+        "$gcc-ar" q "$root/lib/libunwind.a" "$dir/find_object.o"
         printf 'int main(void) { return 0; }\n' >"$dir/x.c"
         "$dir/bin/$musl-gcc" -static -o "$dir/x" "$dir/x.c"
     done
-    rm -rf "$apt" "$dir/x" "$dir/x.c"
+    rm -rf "$apt" "$dir/x" "$dir/x.c" "$dir/find_object.o"
 }
-musl_hash() { part_hash musl_make "$MAB_SUITE" "$MAB_MUSL" "$MAB_BASES" "$(declare -f musl_specs)"; }
+musl_hash() { part_hash musl_make "$MAB_SUITE" "$MAB_MUSL" "$MAB_BASES" "$(declare -f musl_specs musl_unwinder)"; }
 musl_prefix() { part_find musl "$(musl_hash)"; }
 ensure_musl() {
     ensure_packages_compilers
     part_make musl "$(musl_hash)" \
         "unpacking musl for five platforms (packages of $MAB_SUITE, about 4 MB to download) into $MAB_TESTBED/musl" musl_make
+}
+
+# rust_moved DIRECTORY PREFIX: wrappers of a copy of a Rust, which else call the one that they
+# were made for.
+rust_moved() {
+    local prefix
+    prefix=$(printf '%q' "$2")
+    # Its files may be links to the other's: sed replaces them.
+    sed -i "s|^prefix=/.*|prefix=${prefix//|/\\|}|" "$1"/bin/*
 }
 
 # The standard library comes out of cargo's -Zbuild-std and the package of
@@ -128,6 +192,7 @@ rust_musl_make() {
         rm -rf "$work"
         mkdir -p "$work/empty/src" "$work/toolchain/usr/lib/rustlib/src"
         cp -al "$rust/." "$work/toolchain/" 2>/dev/null || cp -a "$rust/." "$work/toolchain/"
+        rust_moved "$work/toolchain" "$work/toolchain"
         apt_own "$work/apt" "$MAB_SUITE" "$host"
         apt_own_download "$work/apt" "rust-web-src=$version"
         dpkg -x "$work"/apt/debs/*.deb "$work/sources"
@@ -143,6 +208,7 @@ rust_musl_make() {
             timeout 3600 cargo build -q --release --target "$target" -Zbuild-std=std,panic_abort,panic_unwind) >&2
     done
     cp -al "$rust/." "$dir/" 2>/dev/null || cp -a "$rust/." "$dir/"
+    rust_moved "$dir" "$dir"
     for name in $(bases_names); do
         target=$(musl_field "$name" 2)
         gcc=$(musl_field "$name" 3)
@@ -156,9 +222,10 @@ rust_musl_make() {
         for file in crtbegin.o crtbeginS.o crtend.o crtendS.o; do cp "$("$gcc-gcc" -print-file-name=$file)" "$own/"; done
         rust_has_target "$dir/bin/rustc" "$target" || die "no std was made for $target"
     done
+    rust_moved "$dir" "$MAB_PART_PREFIX"
     rm -rf "$work"
 }
-rust_musl_hash() { part_hash rust_musl_make "$(rust_cross_hash)" "$(musl_hash)"; }
+rust_musl_hash() { part_hash rust_musl_make "$(rust_cross_hash)" "$(musl_hash)" "$(declare -f rust_moved)"; }
 rust_musl_prefix() { part_find rust-musl "$(rust_musl_hash)"; }
 ensure_rust_musl() {
     part_find rust-musl "$(rust_musl_hash)" >/dev/null && return 0

@@ -64,6 +64,9 @@ test_c_in_a_go_program() {
     run_ok as_user mab build --push --progress quiet
     assert_equal "$(docker_run "$OUT" linux/s390x)" "length 3"
     matrix_tools "$T/no-cc" NO-CC
+    # Where C is not optimized zig would check it, with calls of what go does not link.
+    build_file "linux/arm64, linux/s390x" "$MAB_TEST_REGISTRY/base/debian:merged" \
+        'go: {path: ., env: {CGO_CFLAGS: "-O0"}}' >build.yaml
     run_ok as_user PATH="$MAB_RUN/bin:$(dirname "$(readlink -f "$(command -v go)")"):$(zig_prefix)/bin:$T/no-cc" \
         mab build --push --progress quiet --set base=static
     assert_equal "$(docker_run "$OUT" linux/arm64)" "length 3"

@@ -86,7 +86,9 @@ pub(in crate::toolchain) fn tools(
     );
     let zig = quoted(zig.as_os_str());
     // rust's `libgcc_s` is `libunwind` there, the target is named already, and the processor's
-    // names are zig's own.
+    // names are zig's own. Without optimization zig checks C for undefined behaviour, as no other
+    // compiler does unasked, and leaves out what the checks call where it is told to optimize
+    // when it links, as go tells it.
     let compile = |command: &str| {
         format!(
             "{head}n=$#\nwhile [ \"$n\" -gt 0 ]; do\n  a=$1; shift; n=$((n - 1))\n  case $a in\n    \
@@ -94,7 +96,7 @@ pub(in crate::toolchain) fn tools(
              --target=*|-march=*|-mcpu=*|-mfpu=*|-mfloat-abi=*) continue ;;\n    \
              -Wl,--no-undefined-version|-Wl,-znostart-stop-gc|-Wl,--fix-cortex-a53-843419) continue ;;\n    \
              {}  esac\n  set -- \"$@\" \"$a\"\ndone\n\
-             exec \"{zig}\" {command} -g0 -target {target} {} \"$@\"\n",
+             exec \"{zig}\" {command} -g0 -fno-sanitize=undefined -target {target} {} \"$@\"\n",
             if libc == Libc::Musl { START_FILES } else { "" },
             flags.join(" ")
         )
@@ -152,7 +154,7 @@ mod tests {
                 &tools.cc,
                 &["--target=x", "-lgcc_s", "a b.c", "", "/x/self-contained/crt1.o", "-march=armv8-a", "-o", "$x"],
             ),
-            "[cc][-g0][-target][aarch64-linux-musl][-lunwind][a b.c][][-o][$x]"
+            "[cc][-g0][-fno-sanitize=undefined][-target][aarch64-linux-musl][-lunwind][a b.c][][-o][$x]"
         );
         assert_eq!(ask(&tools.ar, &["cq", "a b"]), "[ar][cq][a b]");
     }

@@ -1,5 +1,6 @@
 //! Tools in a PATH of the test's own, each in turn not there.
 
+use builder::spec::model::GlibcVersion;
 use builder::target::{Libc, TARGETS};
 use builder::toolchain::{Ability, CompileRequest, CompileUnit, Linkage, Program, RustTarget, overview};
 
@@ -252,6 +253,38 @@ fn a_gcc_for_armv7_does_not_link_for_armv6() {
     made_for(7);
     script(&machine.root.join("bin/zig"), "");
     assert_eq!(tools_for(&machine, "linux/arm/v6", dynamic).unwrap().linker, "zig");
+}
+
+/// zig searches none of the machine's directories by itself, not even for the machine's own
+/// platform; and a sysroot that the user names is one for that platform too.
+#[test]
+fn zig_is_told_where_the_headers_of_this_machine_are() {
+    let mut machine = machine(&["cargo", "rustc", "cc", "zig"]);
+    machine.env.set("PATH", machine.root.join("bin"));
+    machine.write(&[("Cargo.lock", "version = 4\n\n[[package]]\nname = \"pkg-config\"\nversion = \"0.3.0\"\n")]);
+    let check = |machine: &Machine, glibc: Option<GlibcVersion>, expected: [Option<&str>; 2]| {
+        let mut request = rust(&machine.checkout());
+        request.platform = "linux/amd64".parse().unwrap();
+        if let Program::Rust(program) = &mut request.program {
+            program.glibc = glibc;
+        }
+        let units = machine.survey(&[request]).unwrap();
+        let CompileUnit::Rust(unit) = &units[0] else { unreachable!() };
+        let found = ["CFLAGS", "PKG_CONFIG_LIBDIR"].map(|name| {
+            let name = format!("{name}_x86_64_unknown_linux_gnu");
+            unit.targets[0].tools.iter().find(|(tool, _)| *tool == name).map(|(_, value)| value.as_str())
+        });
+        assert_eq!(found, expected);
+    };
+    let glibc = Some(GlibcVersion { major: 2, minor: 28 });
+    check(&machine, None, [None, None]);
+    // Behind zig's own: it brings the C library's.
+    check(&machine, glibc, [Some("-idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include"), None]);
+    machine.env.set("PKG_CONFIG_SYSROOT_DIR_x86_64_unknown_linux_gnu", "/s");
+    let libraries = "/s/usr/lib/x86_64-linux-gnu/pkgconfig:/s/usr/lib/pkgconfig:/s/usr/share/pkgconfig";
+    for glibc in [None, glibc] {
+        check(&machine, glibc, [Some("-isystem /s/usr/include/x86_64-linux-gnu"), Some(libraries)]);
+    }
 }
 
 #[test]

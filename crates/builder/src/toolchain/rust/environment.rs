@@ -89,7 +89,15 @@ impl Variables<'_> {
         }
     }
 
-    fn sysroot(&self) -> Option<String> {
+    /// zig searches none of this machine's directories, and pkg-config leaves those out that every
+    /// compiler searches. They come behind zig's own, which has the C library's headers.
+    pub(super) fn machines_headers(&mut self, target: &Target) {
+        let multiarch = multiarch(target);
+        self.set("CFLAGS", format!("-idirafter /usr/include/{multiarch} -idirafter /usr/include"));
+    }
+
+    /// The directory that the user names for this target's libraries.
+    pub(super) fn sysroot(&self) -> Option<String> {
         let names = [self.of_target("PKG_CONFIG_SYSROOT_DIR"), format!("PKG_CONFIG_SYSROOT_DIR_{}", self.triple)];
         names.iter().find_map(|name| self.config.text(name))
     }

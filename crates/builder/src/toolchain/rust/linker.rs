@@ -85,6 +85,7 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     let mut set_linker = |name: &str| variables.found.push((linker.clone(), name.to_owned()));
     // What knows where the target's headers are.
     let mut compiler = None;
+    let is_zig = matches!(choice, Choice::Zig(_));
     let (name, compiles_c) = match choice {
         Choice::Users(name) => {
             compiler = Some(cross_gcc(wanted));
@@ -133,15 +134,19 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             ("rust-lld".to_owned(), false)
         }
     };
-    if wanted.triple != wanted.toolchain.host {
-        if wanted.uses.pkg_config && wanted.libc == Libc::Gnu {
+    let is_cross = wanted.triple != wanted.toolchain.host;
+    if wanted.uses.pkg_config && wanted.libc == Libc::Gnu {
+        if is_cross || variables.sysroot().is_some() {
             variables.pkg_config(row);
+        } else if is_zig {
+            variables.machines_headers(row);
         }
-        if wanted.uses.bindgen
-            && let Some(compiler) = compiler.and_then(|name| wanted.env.lookup(name))
-        {
-            variables.bindgen(&compiler, wanted.env, wanted.children)?;
-        }
+    }
+    if is_cross
+        && wanted.uses.bindgen
+        && let Some(compiler) = compiler.and_then(|name| wanted.env.lookup(name))
+    {
+        variables.bindgen(&compiler, wanted.env, wanted.children)?;
     }
     Ok(Ok(Tools { linker: name, variables: variables.found, compiles_c }))
 }

@@ -184,8 +184,8 @@ impl Context {
         let Looked { path, metadata } = self.look(source).map_err(|problem| problem.at(place))?;
         let excluding = patterns(&spec.exclude)?;
         let above = u32::try_from(path.as_os_str().len()).unwrap_or(u32::MAX);
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let mut walk = Walk { above, excluded: &excluding, place, threads, found: Vec::new(), links: Vec::new() };
+        let mut walk =
+            Walk { above, excluded: &excluding, place, is_whole: true, found: Vec::new(), links: Vec::new() };
         walk.add(&path, metadata)?;
         let Walk { mut found, links, .. } = walk;
         found.shrink_to_fit();
@@ -265,8 +265,8 @@ struct Walk<'a> {
     above: u32,
     excluded: &'a GlobSet,
     place: Option<Place>,
-    /// How many it may take.
-    threads: usize,
+    /// It is not a part that a thread of its own walks.
+    is_whole: bool,
     found: Vec<Found>,
     links: Vec<String>,
 }
@@ -277,16 +277,21 @@ const MANY: usize = 32;
 impl Walk<'_> {
     /// Adds what is in a directory; of a large one, parts side by side.
     fn add_all(&mut self, children: &[PathBuf]) -> Result<(), Box<Diagnostic>> {
-        if self.threads < 2 || children.len() < MANY {
+        // Asking how many there are takes longer than most directories.
+        let threads = match self.is_whole && children.len() >= MANY {
+            true => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            false => 1,
+        };
+        if threads < 2 {
             return children.iter().try_for_each(|child| self.add_child(child));
         }
-        let part = || Walk { threads: 1, found: Vec::new(), links: Vec::new(), ..*self };
+        let part = || Walk { is_whole: false, found: Vec::new(), links: Vec::new(), ..*self };
         let parts = std::thread::scope(|scope| {
             let walk = |children| {
                 let mut part = part();
                 scope.spawn(move || part.add_all(children).map(|()| part))
             };
-            let parts: Vec<_> = children.chunks(children.len().div_ceil(self.threads)).map(walk).collect();
+            let parts: Vec<_> = children.chunks(children.len().div_ceil(threads)).map(walk).collect();
             let joined = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
             joined.collect::<Result<Vec<_>, _>>()
         })?;

@@ -60,7 +60,11 @@ impl LayerPlan {
             _ => None,
         };
         let mut states = SourceStates::new();
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // Asking how many there are takes longer than looking at a few.
+        let threads = match self.entries.len() > FEW {
+            true => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            false => 1,
+        };
         for some in self.entries.chunks(LOOKED_AT) {
             // Asking the system is most of it; noting is done in the entries' order.
             let looked = std::thread::scope(|scope| {

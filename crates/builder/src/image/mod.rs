@@ -19,7 +19,7 @@ pub(crate) use layers::{LayerMaker, NewLayer};
 
 /// Version of everything that layers and documents depend on beside their content: compressor
 /// and level, block size, file times, layer order, JSON key order. A new number gives new digests.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Date of everything, unless the build says otherwise: one second after the epoch, because some
 /// programs take 0 for "missing".

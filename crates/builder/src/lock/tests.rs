@@ -76,7 +76,9 @@ fn what_was_changed_by_hand_or_by_a_merge_is_found_out() {
     fails(&without("pinned"), "changed by hand");
     fails(&without("checksum"), "missing field `checksum`");
     fails(&format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> theirs\n"), ":1: a merge conflict");
-    fails(&text.replace("format = 1", "format = 2"), "changed by hand");
+    let (ours, next) = (format!("format = {FORMAT}"), format!("format = {}", FORMAT + 1));
+    assert!(text.contains(&ours));
+    fails(&text.replace(&ours, &next), "changed by hand");
     fails(&text.replace("[static]", "[statics]"), "statics");
     let entry = text[text.find("[[base]]").unwrap()..].to_owned();
     fails(&format!("{text}\n{entry}"), "is there twice");

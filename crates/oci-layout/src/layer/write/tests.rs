@@ -242,7 +242,8 @@ fn d01_a_failed_layer_leaves_nothing() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
-/// The bytes of layers are part of `format: 1`: a change here changes the digest of every image.
+/// The bytes of layers are part of the format: a change here changes the digest of every image, and wants a new
+/// number here and in `builder::image::FORMAT`.
 #[test]
 fn golden_digests() {
     let mut capable = file("/usr/bin/tool", "#!/bin/sh\n").owned_by(0, 3_000_000);
@@ -265,6 +266,7 @@ fn golden_digests() {
         let layer = write_layer(&entries, &options, &Pool::new(3).unwrap(), &store).unwrap();
         format!("{} {}", layer.descriptor.size, layer.descriptor.digest)
     };
+    assert_eq!(crate::layer::WRITER, 2, "what follows is what this number stands for");
     assert_eq!(
         digest(Compression::None),
         "2608640 sha256:f64002ca2391e30fa6c1c04bec220c071b6fb60b64dfdc5f6118fcd0869dd960",

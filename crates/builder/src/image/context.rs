@@ -35,16 +35,16 @@ pub(crate) struct Found {
     /// Bytes of `path` before what is below the source.
     above: u32,
     what: What,
-    /// Bytes of a file; the number of a link's text.
-    size: u64,
     executable: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Directory,
-    Link,
-    File,
+    /// A symbolic link, with the number of its text.
+    Link(u32),
+    /// A file, with its size.
+    File(u64),
     /// A file that mab has with it.
     Own,
 }
@@ -70,11 +70,10 @@ impl Source {
         self.found.iter().map(|found| {
             let kind = match found.what {
                 What::Directory => EntryKind::Directory,
-                What::Link => {
-                    let number = usize::try_from(found.size).unwrap_or(usize::MAX);
-                    EntryKind::Symlink { target: self.links.get(number).cloned().unwrap_or_default() }
+                What::Link(number) => {
+                    EntryKind::Symlink { target: self.links.get(number as usize).cloned().unwrap_or_default() }
                 }
-                What::File => EntryKind::File(Content::File { path: Arc::clone(&found.path), size: found.size }),
+                What::File(size) => EntryKind::File(Content::File { path: Arc::clone(&found.path), size }),
                 What::Own => EntryKind::File(Content::Bytes(self.own.clone().unwrap_or_default())),
             };
             ToCopy { below: found.below(), kind, executable: found.executable }
@@ -149,8 +148,7 @@ impl Context {
                 let bytes = crate::base::embedded::certificates().into_bytes();
                 let path = PathBuf::from("ca-certificates.crt");
                 let above = path.as_os_str().len() as u32;
-                let found =
-                    vec![Found { path: path.as_path().into(), above, what: What::Own, size: 0, executable: false }];
+                let found = vec![Found { path: path.as_path().into(), above, what: What::Own, executable: false }];
                 Ok(Arc::new(Source { path, found, links: Vec::new(), own: Some(bytes.into()) }))
             }
             FileSource::Path(template) => self.tree(&render_source(template, values)?, spec, template.place),
@@ -296,9 +294,11 @@ impl Walk<'_> {
             joined.collect::<Result<Vec<_>, _>>()
         })?;
         for part in parts {
-            let links = self.links.len() as u64;
+            let before = self.links.len() as u32;
             self.found.extend(part.found.into_iter().map(|mut found| {
-                found.size += if found.what == What::Link { links } else { 0 };
+                if let What::Link(number) = &mut found.what {
+                    *number += before;
+                }
                 found
             }));
             self.links.extend(part.links);
@@ -323,7 +323,7 @@ impl Walk<'_> {
         let kind = metadata.file_type();
         let is_source = path.as_os_str().len() == self.above as usize;
         let above = if is_source { self.above } else { self.above + 1 };
-        let mut found = Found { path: path.into(), above, what: What::Directory, size: 0, executable: kind.is_dir() };
+        let mut found = Found { path: path.into(), above, what: What::Directory, executable: kind.is_dir() };
         if !is_source && self.excluded.is_match(found.below()) {
             return Ok(());
         }
@@ -340,10 +340,10 @@ impl Walk<'_> {
             let Some(target) = target.to_str() else {
                 return Err(fail(format!("the link {} has a target that is not UTF-8", path.display())));
             };
-            (found.what, found.size) = (What::Link, self.links.len() as u64);
+            found.what = What::Link(self.links.len() as u32);
             self.links.push(target.to_owned());
         } else if kind.is_file() {
-            (found.what, found.size) = (What::File, metadata.len());
+            found.what = What::File(metadata.len());
         } else {
             return Err(fail(format!("{} is neither file, directory nor link", path.display())));
         }

@@ -278,8 +278,7 @@ fn verdict(spec: &SmokeSpec, output: Option<&str>, ending: Ending, transcript: &
     match ending {
         Ending::Exited(code) if code == expected => {}
         Ending::Exited(code) => return Err(format!("ended with exit code {code}, not {expected}")),
-        Ending::Signaled(_) | Ending::OutOfMemory(_) => return Err(ending.told()),
-        Ending::TimedOut => return Err(format!("took more than {} s", spec.time_limit.as_secs_f64())),
+        other => return Err(other.told(spec.time_limit)),
     }
     let text = transcript.text();
     if let Some(wanted) = output.filter(|wanted| !text.contains(wanted)) {

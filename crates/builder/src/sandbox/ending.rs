@@ -1,5 +1,7 @@
 //! How programs end, in words, and what could be done about it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Execution;
@@ -22,9 +24,8 @@ pub enum Ending {
 const OF_CRASHES: [i32; 6] = [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV];
 
 impl Ending {
-    /// What the program did, for an error: `ended with exit code 3`. Not for one whose time was up: its limit is the
-    /// caller's.
-    pub fn told(self) -> String {
+    /// What the program did, for an error: `ended with exit code 3`. It had `limit` to run.
+    pub fn told(self, limit: Duration) -> String {
         match self {
             Self::Exited(code) => format!("ended with exit code {code}"),
             Self::Signaled(signal) => match name(signal) {
@@ -34,7 +35,7 @@ impl Ending {
             Self::OutOfMemory(code) => {
                 format!("ended with exit code {code} after the kernel had killed a program for want of memory")
             }
-            Self::TimedOut => "took too long".to_owned(),
+            Self::TimedOut => format!("took more than {} s", limit.as_secs_f64()),
         }
     }
 
@@ -102,11 +103,15 @@ mod tests {
 
     #[test]
     fn an_ending_is_told_with_the_signals_name() {
-        assert_eq!(Ending::Exited(3).told(), "ended with exit code 3");
-        assert_eq!(Ending::Signaled(11).told(), "was killed by signal 11 (SIGSEGV)");
-        assert_eq!(Ending::Signaled(60).told(), "was killed by signal 60");
-        let told = Ending::OutOfMemory(137).told();
-        assert_eq!(told, "ended with exit code 137 after the kernel had killed a program for want of memory");
+        let told = |ending: Ending| ending.told(Duration::from_millis(1500));
+        assert_eq!(told(Ending::Exited(3)), "ended with exit code 3");
+        assert_eq!(told(Ending::Signaled(11)), "was killed by signal 11 (SIGSEGV)");
+        assert_eq!(told(Ending::Signaled(60)), "was killed by signal 60");
+        assert_eq!(told(Ending::TimedOut), "took more than 1.5 s");
+        assert_eq!(
+            told(Ending::OutOfMemory(137)),
+            "ended with exit code 137 after the kernel had killed a program for want of memory"
+        );
     }
 
     #[test]

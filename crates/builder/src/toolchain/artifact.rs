@@ -22,6 +22,7 @@ pub struct Artifact {
 }
 
 /// What a compiler's output is known by without reading it: equal marks mean equal bytes.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark(Option<String>);
 
 impl Mark {

@@ -11,7 +11,6 @@
 //! what their `VERSION` file and the go command are.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use oci_layout::Digest;
@@ -20,6 +19,7 @@ use oci_layout::layer::{Moment, SourceStates};
 use serde::{Deserialize, Serialize};
 
 use super::ToolContext;
+use super::artifact::Mark;
 use super::unit::GoUnit;
 use crate::process::{Command, Environment, ProcessError};
 
@@ -193,15 +193,20 @@ impl Inputs {
         let record = fs_err::read(record(place)).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
         self.settled
             && record.is_some_and(|record| {
-                record.inputs == self.digest && state(program).is_some_and(|state| state == record.program)
+                record.inputs == self.digest && Mark::of_state(program).is_ok_and(|mark| mark == record.program)
             })
     }
 
     /// Remembers that `program` was built of this.
     pub(super) fn remember(&self, program: &Path, place: &Path) {
-        let Some(program) = state(program).filter(|_| self.settled) else { return };
-        let text = serde_json::to_vec(&Record { inputs: self.digest, program });
-        if let Err(error) = text.map_err(std::io::Error::other).and_then(|text| fs_err::write(record(place), text)) {
+        if !self.settled {
+            return;
+        }
+        let record = Mark::of_state(program).and_then(|program| {
+            let text = serde_json::to_vec(&Record { inputs: self.digest, program })?;
+            fs_err::write(record(place), text)
+        });
+        if let Err(error) = record {
             tracing::debug!(%error, "what a program was built of is not remembered");
         }
     }
@@ -211,17 +216,12 @@ impl Inputs {
 #[derive(Serialize, Deserialize)]
 struct Record {
     inputs: Digest,
-    program: String,
+    /// The state that it was left in.
+    program: Mark,
 }
 
 fn record(place: &Path) -> PathBuf {
     place.join("inputs.json")
-}
-
-fn state(program: &Path) -> Option<String> {
-    let m = std::fs::symlink_metadata(program).ok().filter(std::fs::Metadata::is_file)?;
-    let times = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
-    Some(format!("{} {} {} {times:?}", m.dev(), m.ino(), m.size()))
 }
 
 /// The file system's now.

@@ -1,9 +1,10 @@
 //! A layer before its bytes are there: its entries and options, and what of them is known without
 //! reading a file.
 
+use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::path::Path;
 
 use super::entry::{Content, Entry, EntryKind, arrange};
 use super::pool::Pool;
@@ -55,10 +56,6 @@ impl LayerPlan {
     ///
     /// [`LayerError`] where one is missing, not a regular file, or of another size.
     pub fn look(&self) -> Result<SourceStates, LayerError> {
-        let files = |entry: &'_ Entry| match &entry.kind {
-            EntryKind::File(Content::File { path, size }) => Some((Arc::clone(path), *size)),
-            _ => None,
-        };
         let mut states = SourceStates::new();
         // Asking how many there are takes longer than looking at a few.
         let threads = match self.entries.len() > FEW {
@@ -66,20 +63,20 @@ impl LayerPlan {
             false => 1,
         };
         for some in self.entries.chunks(LOOKED_AT) {
-            // Asking the system is most of it; noting is done in the entries' order.
+            // Asking the system is most of it, and is done side by side; noting is done in the entries' order.
             let looked = std::thread::scope(|scope| {
-                let part = |part: &'_ [Entry]| part.iter().filter_map(files).map(source::look).collect::<Vec<_>>();
                 let mut parts = some.chunks(some.len().div_ceil(threads).max(FEW));
                 let own = parts.next().unwrap_or_default();
-                let others: Vec<_> = parts.map(|entries| scope.spawn(move || part(entries))).collect();
-                let mut looked = vec![part(own)];
-                let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-                looked.extend(joined);
+                let others: Vec<_> = parts.map(|part| scope.spawn(move || look_at(part))).collect();
+                let mut looked = look_at(own);
+                for other in others {
+                    looked.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                }
                 looked
             });
-            for looked in looked.into_iter().flatten() {
+            for looked in looked {
                 let (path, metadata) = looked?;
-                states.note(&path, &metadata);
+                states.note(path, &metadata);
             }
         }
         Ok(states)
@@ -106,6 +103,15 @@ impl LayerPlan {
         let layer = write_arranged(&self.entries, &self.options, pool, store, &mut states)?;
         Ok((layer, states))
     }
+}
+
+/// The states of the files among `entries`.
+fn look_at(entries: &[Entry]) -> Vec<Result<(&Path, Metadata), LayerError>> {
+    let files = entries.iter().filter_map(|entry| match &entry.kind {
+        EntryKind::File(Content::File { path, size }) => Some((&**path, *size)),
+        _ => None,
+    });
+    files.map(|(path, size)| Ok((path, source::look(path, size)?))).collect()
 }
 
 fn shape(arranged: &[Entry], options: &LayerOptions) -> Digest {

@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::write::LayerError;
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -71,16 +70,16 @@ impl<'a> SourceFile<'a> {
 }
 
 /// The state of a file of a declared size, which is not read.
-pub(super) fn look((path, size): (Arc<Path>, u64)) -> Result<(Arc<Path>, Metadata), LayerError> {
+pub(super) fn look(path: &Path, size: u64) -> Result<Metadata, LayerError> {
     let metadata =
-        std::fs::symlink_metadata(&path).map_err(|source| LayerError::Source { path: path.to_path_buf(), source })?;
+        std::fs::symlink_metadata(path).map_err(|source| LayerError::Source { path: path.to_owned(), source })?;
     if !metadata.is_file() {
-        return Err(LayerError::SourceKind { path: path.to_path_buf(), found: kind(metadata.file_type()) });
+        return Err(LayerError::SourceKind { path: path.to_owned(), found: kind(metadata.file_type()) });
     }
     if metadata.len() != size {
-        return Err(LayerError::SourceChanged { path: path.to_path_buf() });
+        return Err(LayerError::SourceChanged { path: path.to_owned() });
     }
-    Ok((path, metadata))
+    Ok(metadata)
 }
 
 /// The states in which files were found: where each is, which one it is, its size and times. Files

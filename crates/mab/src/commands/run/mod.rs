@@ -61,16 +61,16 @@ fn go(arguments: Run, session: &Session) -> Result<u8, u8> {
         time_limit: arguments.timeout,
         container,
     };
+    let limit = arguments.timeout.unwrap_or_default();
     match console.run(request, signals) {
         Ok(Ending::Exited(code)) => Ok(u8::try_from(code).unwrap_or(exit::OTHER)),
         Ok(Ending::Signaled(signal)) => Ok(u8::try_from(128 + signal).unwrap_or(exit::OTHER)),
-        Ok(Ending::OutOfMemory(code)) => {
-            text::error_line(&format!("warning: the program {}", Ending::OutOfMemory(code).told()));
+        Ok(ending @ Ending::OutOfMemory(code)) => {
+            text::error_line(&format!("warning: the program {}", ending.told(limit)));
             Ok(u8::try_from(code).unwrap_or(exit::OTHER))
         }
         Ok(Ending::TimedOut) => {
-            let limit = arguments.timeout.unwrap_or_default().as_secs_f64();
-            text::error_line(&format!("error: the program was ended: it took more than {limit} s"));
+            text::error_line(&format!("error: the program was ended: it {}", Ending::TimedOut.told(limit)));
             Ok(exit::TIMED_OUT)
         }
         Err(error) => Err(fail(session, &error)),

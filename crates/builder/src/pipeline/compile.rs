@@ -120,7 +120,10 @@ async fn compile(shared: &Arc<Shared>, unit: CompileUnit, jobs: NonZeroUsize) ->
         let only = if platforms.len() == 1 { platforms.first().copied() } else { None };
         let piece = shared.work.start(Phase::Compile, only, unit.describe(), None);
         let compiled = crate::toolchain::compile(&unit, piece.id, &ToolContext { jobs, ..shared.tools() })?;
-        piece.done(String::new());
+        match compiled.is_as_before {
+            true => piece.cached("as before".to_owned()),
+            false => piece.done(String::new()),
+        }
         Ok(Finish::Compiled(compiled.artifacts))
     })
     .await

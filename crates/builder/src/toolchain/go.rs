@@ -211,7 +211,8 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
     let place = unit.output.parent().unwrap_or(context.work_dir);
     let _turn = Turn::take(place, context)?;
     let inputs = Inputs::of(unit, place, context)?;
-    if inputs.as_ref().is_some_and(|inputs| inputs.made(&unit.output, place)) {
+    let is_as_before = inputs.as_ref().is_some_and(|inputs| inputs.made(&unit.output, place));
+    if is_as_before {
         context.note(format!("{}: all that it is built of is as before", unit.output.display()));
     } else {
         let command = command(unit, context);
@@ -241,7 +242,7 @@ pub(super) fn compile(unit: &GoUnit, id: u64, context: &ToolContext<'_>) -> Resu
         }
         artifacts.push(Artifact { binary: *binary, platform: unit.platform, path: aside.path.clone() });
     }
-    Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new() })
+    Ok(Compiled { artifacts, packages: std::collections::BTreeSet::new(), is_as_before })
 }
 
 #[cfg(test)]

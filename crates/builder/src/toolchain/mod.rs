@@ -108,6 +108,8 @@ pub struct Compiled {
     pub artifacts: Vec<Artifact>,
     /// Everything that cargo says it has compiled into them, as package ids; empty for Go.
     pub packages: std::collections::BTreeSet<String>,
+    /// No compiler was called: all that it is made of is as it was.
+    pub is_as_before: bool,
 }
 
 /// Runs the compilers for one unit. What they print is reported as output of the piece of work

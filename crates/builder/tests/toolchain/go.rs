@@ -178,13 +178,15 @@ fn what_is_unchanged_is_not_given_to_go_again() {
     let (machine, request) = logging_machine();
     let first = machine.build(&request);
     assert_eq!(builds(&machine), 1);
+    let units = machine.survey(std::slice::from_ref(&request)).unwrap();
+    assert!(machine.compile(&units[0]).unwrap().is_as_before);
     assert_eq!(run(&first), "");
     // What was built is not there any more, or is not what it was.
     let output =
         walk(&machine.root.join("work"), "checkout").into_iter().find(|path| !path.starts_with(&first)).unwrap();
     let changed = [fs_err::read(&output).unwrap(), b"more".to_vec()].concat();
     fs_err::write(&output, changed).unwrap();
-    machine.build(&request);
+    assert!(!machine.compile(&units[0]).unwrap().is_as_before);
     fs_err::remove_file(&output).unwrap();
     machine.build(&request);
     assert_eq!(builds(&machine), 3);

@@ -94,7 +94,7 @@ pub(in crate::toolchain) fn compile(
         return Err(wrong);
     }
     let artifacts = put_aside(unit, &told, context)?;
-    Ok(Compiled { artifacts, packages: told.packages })
+    Ok(Compiled { artifacts, packages: told.packages, is_as_before: false })
 }
 
 /// Where C is compiled, the flags have to name the directories that cargo keeps crates in, which

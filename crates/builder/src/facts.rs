@@ -40,8 +40,22 @@ pub fn gather(spec: &BuildSpec, env: &Environment, children: &Children) -> Resul
     })
 }
 
+/// Whether git could find a repository, as far as that can be seen without starting it: gitrepository-layout(5). What
+/// builds from unpacked sources does without the process.
+fn may_be_checked_out(directory: &Path, env: &Environment) -> bool {
+    if env.get("GIT_DIR").is_some() {
+        return true;
+    }
+    let Ok(start) = fs_err::canonicalize(directory) else { return true };
+    let is_bare = |above: &Path| above.join("HEAD").exists() && above.join("objects").exists();
+    start.ancestors().any(|above| above.join(".git").exists() || is_bare(above))
+}
+
 /// None where there is no git, no repository or no commit.
 fn git(directory: &Path, env: &Environment, children: &Children) -> Result<Option<GitFacts>, ProcessError> {
+    if !may_be_checked_out(directory, env) {
+        return Ok(None);
+    }
     let Some(program) = env.lookup("git") else { return Ok(None) };
     let mut env = env.without_credentials();
     env.set("LC_ALL", "C");
@@ -196,6 +210,7 @@ mod tests {
         let mut env = environment(directory);
         env.set("GIT_COMMITTER_DATE", "1700000000 +0200");
         assert_eq!(gathered(directory, &env, "labels: {a: '${git.tag:-}'}").git, None);
+        assert!(!may_be_checked_out(directory, &env), "nothing is started");
         run(directory, &env, &["init", "--quiet", "--initial-branch=main"]);
         assert_eq!(gathered(directory, &env, "").git, None, "no commit yet");
         fs_err::write(directory.join("file"), "1").unwrap();
@@ -217,6 +232,17 @@ mod tests {
         assert_eq!((git.tag.as_deref(), git.branch, git.dirty), (Some("v1.10.0"), None, true));
         assert!(git.describe.ends_with("-dirty"), "{}", git.describe);
         assert!(gathered(directory, &env, "infer: none").git.is_some(), "the result says it, whatever asks");
+
+        // Wherever in it, in a working tree beside it, and where a variable says so.
+        let (below, beside) = (directory.join("a/b"), temporary.path().join("beside"));
+        fs_err::create_dir_all(&below).unwrap();
+        assert!(gathered(&below, &env, "").git.is_some());
+        run(directory, &env, &["worktree", "add", "--quiet", beside.to_str().unwrap()]);
+        assert!(gathered(&beside, &env, "").git.is_some());
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_eq!(gathered(elsewhere.path(), &env, "").git, None);
+        env.set("GIT_DIR", directory.join(".git"));
+        assert!(gathered(elsewhere.path(), &env, "").git.is_some());
     }
 
     #[test]

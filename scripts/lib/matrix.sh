@@ -2,7 +2,8 @@
 # What scripts/toolchain-matrix and tests/e2e-full/toolchains.sh do for one cell. To
 # be sourced after all.sh, services.sh and bench.sh.
 
-MAB_MATRIX_STATE=${MAB_MATRIX_STATE:-$MAB_TESTBED/matrix.tsv}
+# In the repository: what took hours on one machine is known on the next.
+MAB_MATRIX_STATE=${MAB_MATRIX_STATE:-$MAB_ROOT/testdata/results/matrix.tsv}
 # A cell that takes longer is "not tried".
 MAB_MATRIX_LIMIT=${MAB_MATRIX_LIMIT:-900}
 
@@ -152,6 +153,7 @@ matrix_forget() { # PROGRAM COMPILER LIBC [NAME]
 matrix_put() { # PROGRAM COMPILER LIBC NAME STATUS SECONDS DETAIL
     matrix_forget "$1" "$2" "$3" "$4"
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$(matrix_key "$1" "$3")" "$5" "$6" "$7" >>"$MAB_MATRIX_STATE"
+    LC_ALL=C sort -o "$MAB_MATRIX_STATE" "$MAB_MATRIX_STATE"
     printf '%-17s %-4s %-5s %-8s %-10s %6s s  %s\n' "$1" "$2" "$3" "$4" "$5" "$6" "$7"
 }
 

@@ -416,4 +416,13 @@ test_what_this_system_can_do_is_told() {
     assert_equal "$STATUS" 125
     assert_contains "$ERR" "this system does not let this user make a sandbox: it refuses a user namespace"
     assert_contains "$ERR" "sudo sysctl user.max_user_namespaces="
+    # Where somebody listens to mab's own system calls already, commands of builds cannot be listened to.
+    gcc -O1 -Wall -Werror -o listened "$MAB_ROOT/tests/lib/listened.c"
+    chmod 755 listened
+    run_ok as_user mab check --sandbox
+    assert_matches "$OUT" "owners recorded +yes"
+    run_ok as_user ./listened mab check --sandbox
+    assert_matches "$OUT" "owners recorded +no"
+    assert_contains "$OUT" "Device or resource busy (os error 16) (commands of build files do not run)"
+    run_ok as_user ./listened mab run "$(BASE)" -- /bin/true
 }

@@ -310,19 +310,31 @@ fn probe(handed: &Handed) -> Vec<(Ability, Option<Failure>)> {
         note(Ability::Overlay, files);
     }
     note(Ability::Binfmt, emulator::binfmt().map(drop));
-    note(Ability::Confinement, confinement());
+    let confined = confinement(Owners::Kernel);
+    if confined.is_ok() {
+        note(Ability::Owners, confinement(Owners::Listener));
+    }
+    note(Ability::Confinement, confined);
     found
 }
 
-fn confinement() -> Result<(), Failure> {
+/// Whether a process can be confined as programs are.
+fn confinement(owners: Owners) -> Result<(), Failure> {
     let what = "start a program without privileges";
     rustix::thread::set_no_new_privs(true).map_err(setup(what))?;
     let mut command = command(Path::new("/proc/self/exe"), Stage::Nothing);
-    let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 }, Owners::Kernel);
-    sys::before_exec(&mut command, move || confinement.enter().map(drop).map_err(|(_, error)| error));
+    let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 }, owners);
+    // Nobody listens here, and a program would be told that there are no such calls: it is not begun.
+    const CONFINED: Errno = Errno::CANCELED;
+    sys::before_exec(&mut command, move || match (confinement.enter(), owners) {
+        (Ok(_), Owners::Kernel) => Ok(()),
+        (Ok(_), Owners::Listener) => Err(CONFINED.into()),
+        (Err((_, error)), _) => Err(error),
+    });
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(setup(what)(io::Error::other(status.to_string()))),
+        Err(error) if error.raw_os_error() == Some(CONFINED.raw_os_error()) => Ok(()),
         Err(error) => Err(setup(what)(error)),
     }
 }

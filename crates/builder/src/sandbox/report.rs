@@ -67,6 +67,8 @@ pub enum Ability {
     Overlay,
     /// A second user namespace, a filter for system calls, keyrings: what a program is started in.
     Confinement,
+    /// The same with a filter that asks process 1 about owners, which build steps have.
+    Owners,
     /// A binfmt_misc for the user namespace.
     Binfmt,
 }

@@ -11,11 +11,12 @@ use crate::commands::session::Session;
 use crate::{environment, exit, text};
 
 /// What is tried, in words, and the key for programs; and what is lost without it.
-const ABILITIES: [(Ability, &str, &str, &str); 7] = [
+const ABILITIES: [(Ability, &str, &str, &str); 8] = [
     (Ability::Namespaces, "namespaces", "namespaces", "nothing runs"),
     (Ability::Proc, "/proc of its own", "proc", "nothing runs"),
     (Ability::Devices, "/dev of its own", "devices", "nothing runs"),
     (Ability::Confinement, "confinement of programs", "confinement", "nothing runs"),
+    (Ability::Owners, "owners recorded", "owners", "commands of build files do not run"),
     (Ability::Overlay, "overlay file systems", "overlay", "an image's files are copied for each run"),
     (Ability::Terminals, "terminals of its own", "terminals", "programs get no terminal"),
     (Ability::Binfmt, "binfmt_misc of its own", "binfmt", "foreign platforms need a registration of the host's"),

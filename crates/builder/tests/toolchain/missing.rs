@@ -287,6 +287,36 @@ fn zig_is_told_where_the_headers_of_this_machine_are() {
     }
 }
 
+/// Build scripts run on this machine, and rustc has `cc` link them unless something else is said.
+#[test]
+fn build_scripts_are_linked_by_what_there_is() {
+    let mut machine = machine(&["cargo", "rustc", "aarch64-linux-gnu-gcc"]);
+    let bin = machine.root.join("bin");
+    machine.env.set("PATH", bin.clone());
+    let check = |machine: &Machine, expected: &str| {
+        let tools = tools_for(machine, "linux/arm64", Linkage::Dynamic(Libc::Gnu)).unwrap().tools;
+        let of_host = |name: &str| {
+            let name = match name {
+                "LINKER" => "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER".to_owned(),
+                name => format!("{name}_x86_64_unknown_linux_gnu"),
+            };
+            tools.iter().find(|(tool, _)| *tool == name).map_or("-", |(_, value)| value.rsplit('/').next().unwrap())
+        };
+        assert_eq!(["LINKER", "CC", "AR"].map(of_host).join(" "), expected);
+    };
+    check(&machine, "- - -");
+    script(&bin.join("zig"), "");
+    check(&machine, "cc cc ar");
+    script(&bin.join("clang"), "");
+    check(&machine, "clang clang -");
+    let without = machine.env.clone();
+    machine.env.set("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", "own");
+    check(&machine, "- - -");
+    machine.env = without;
+    script(&bin.join("cc"), "echo /lib/crt1.o");
+    check(&machine, "- - -");
+}
+
 #[test]
 fn clang_with_lld_links_where_no_gcc_does_and_the_c_library_is_there() {
     let mut machine = machine(&["cargo", "rustc", "cc", "ld.lld"]);

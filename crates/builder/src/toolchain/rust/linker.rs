@@ -148,7 +148,40 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     {
         variables.bindgen(&compiler, wanted.env, wanted.children)?;
     }
-    Ok(Ok(Tools { linker: name, variables: variables.found, compiles_c }))
+    let mut variables = variables.found;
+    match of_build_scripts(wanted) {
+        Ok(found) => variables.extend(found),
+        Err(lack) => return Ok(Err(lack)),
+    }
+    Ok(Ok(Tools { linker: name, variables, compiles_c }))
+}
+
+/// Build scripts and macros are linked for this machine, by `cc` unless something is said: where there is
+/// none, by another compiler of this machine's, or by zig.
+fn of_build_scripts(wanted: &Wanted<'_>) -> Result<Vec<(String, String)>, Lack> {
+    let host = wanted.toolchain.host.as_str();
+    // What a `cfg(…)` of the user's says of this machine is not asked.
+    let is_chosen = wanted.config.wants_cfg() || wanted.config.linker(host, &[]).is_some();
+    if wanted.triple == host || is_chosen || wanted.env.lookup("cc").is_some() {
+        return Ok(Vec::new());
+    }
+    let mut variables = Variables { triple: host, config: wanted.config, found: Vec::new() };
+    let linker = target_variable(host, "LINKER");
+    if let Some(compiler) = ["gcc", "clang"].into_iter().find(|name| wanted.env.lookup(name).is_some()) {
+        variables.found.push((linker, compiler.to_owned()));
+        variables.set("CC", compiler);
+    } else if let Some(zig) = zig::find(wanted.env) {
+        let libc = if host.ends_with("musl") { Libc::Musl } else { Libc::Gnu };
+        let tools = zig::tools(&zig, host, libc, None, wanted.work_dir)
+            .map_err(|error| Lack::Broken { program: zig.display().to_string(), said: error.to_string() })?;
+        if let Some(tools) = tools {
+            variables.found.push((linker, tools.cc.clone()));
+            for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
+                variables.set(name, program);
+            }
+        }
+    }
+    Ok(variables.found)
 }
 
 fn cross_gcc(wanted: &Wanted<'_>) -> String {

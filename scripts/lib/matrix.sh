@@ -21,15 +21,6 @@ matrix_not_had() { # PROGRAM COMPILER LIBC
     esac
 }
 
-# What is known of why a cell fails where mab can do nothing about it.
-matrix_known() { # PROGRAM COMPILER LIBC NAME
-    case $1/$2/$3/$4 in
-        ring/gcc/musl/s390x)
-            echo "it crashes: GNU ld 2.40 leaves a relocation in a static-pie program for s390x that musl's start code does not know; with \`-C relocation-model=static\` in the flags it ran"
-            ;;
-    esac
-}
-
 # Another hash for another program or other compilers. mab itself is not in it:
 # after a change to what it does for compilers, --again.
 matrix_key() { # PROGRAM LIBC
@@ -173,7 +164,7 @@ matrix_build() {
 
 # One program with one compiler and one libc, for all platforms that have no result.
 matrix_run() { # PROGRAM COMPILER LIBC
-    local program=$1 compiler=$2 libc=$3 name names=() reason dir options started seconds known
+    local program=$1 compiler=$2 libc=$3 name names=() reason dir options started seconds
     for name in ${MAB_MATRIX_PLATFORMS:-$(bases_names)}; do
         matrix_has "$program" "$compiler" "$libc" "$name" || names+=("$name")
     done
@@ -211,9 +202,8 @@ matrix_run() { # PROGRAM COMPILER LIBC
                 124 | 137) matrix_put "$program" "$compiler" "$libc" "$name" not-tried "$seconds" "more than $MAB_MATRIX_LIMIT s" ;;
                 130 | 143) exit "$status" ;;
                 *)
-                    known=$(matrix_known "$program" "$compiler" "$libc" "$name")
-                    [[ -n $known ]] || known=$({ grep -m 1 '^error' "$dir/log" || tail -n 1 "$dir/log"; } | tr '\t' ' ' | cut -c 1-160)
-                    matrix_put "$program" "$compiler" "$libc" "$name" failed "$seconds" "$known"
+                    reason=$({ grep -m 1 '^error' "$dir/log" || tail -n 1 "$dir/log"; } | tr '\t' ' ' | cut -c 1-160)
+                    matrix_put "$program" "$compiler" "$libc" "$name" failed "$seconds" "$reason"
                     [[ -z ${MAB_MATRIX_WORK:-} ]] || cp "$dir/log" "$MAB_MATRIX_WORK/$program-$compiler-$libc-$name.log"
                     ;;
             esac
@@ -226,7 +216,7 @@ matrix_run() { # PROGRAM COMPILER LIBC
 
 # Starts what was built, on its platform.
 matrix_start() { # DIRECTORY PROGRAM COMPILER LIBC NAME SECONDS
-    local dir=$1 program=$2 compiler=$3 libc=$4 name=$5 said linker watch known
+    local dir=$1 program=$2 compiler=$3 libc=$4 name=$5 said linker watch
     # The first process of a container does not die of a signal that QEMU sends to itself.
     (exec >/dev/null 2>&1; sleep 120; docker kill "$program-$name") &
     watch=$!
@@ -237,9 +227,8 @@ matrix_start() { # DIRECTORY PROGRAM COMPILER LIBC NAME SECONDS
     if [[ $said == "$(<"testdata/matrix/$program/expected")" ]]; then
         matrix_put "$program" "$compiler" "$libc" "$name" ran "$6" "$linker"
     else
-        known=$(matrix_known "$program" "$compiler" "$libc" "$name")
         matrix_put "$program" "$compiler" "$libc" "$name" failed "$6" \
-            "${known:-it said: $(tr '\n\t' '  ' <<<"$said" | cut -c 1-120)}"
+            "it said: $(tr '\n\t' '  ' <<<"$said" | cut -c 1-120)"
     fi
 }
 

@@ -317,6 +317,28 @@ fn build_scripts_are_linked_by_what_there_is() {
     check(&machine, "- - -");
 }
 
+/// Such a program crashes where its pointers to exported symbols are not relocated, and musl's start code does not.
+#[test]
+fn what_gcc_links_with_musl_for_s390x_exports_nothing() {
+    let mut machine = machine(&["cargo", "rustc", "cc"]);
+    let bin = machine.root.join("bin");
+    machine.env.set("PATH", bin.clone());
+    for (machine_name, platform, expected) in
+        [("s390x", "linux/s390x", "[a b][-Wl,--exclude-libs,ALL]"), ("aarch64", "linux/arm64", "[a b]")]
+    {
+        let triple = format!("{machine_name}-unknown-linux-musl");
+        add_std(&machine, &triple);
+        script(&bin.join(format!("{machine_name}-linux-musl-gcc")), "printf '[%s]' \"$@\"");
+        let tools = tools_for(&machine, platform, Linkage::Dynamic(Libc::Musl)).unwrap().tools;
+        let variable = format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase());
+        let (_, linker) = tools.iter().find(|(name, _)| *name == variable).unwrap();
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let said =
+            std::process::Command::new("/usr/bin/env").arg(linker).arg("a b").env("PATH", path).output().unwrap();
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), expected);
+    }
+}
+
 #[test]
 fn clang_with_lld_links_where_no_gcc_does_and_the_c_library_is_there() {
     let mut machine = machine(&["cargo", "rustc", "cc", "ld.lld"]);

@@ -12,6 +12,7 @@ use crate::spec::model::GlibcVersion;
 use crate::target::{Libc, TargetPlatform};
 use crate::toolchain::c_compiler::{self, MuslGcc};
 use crate::toolchain::missing::Lack;
+use crate::toolchain::script::{self, quoted};
 use crate::toolchain::{clang, zig};
 
 /// The question.
@@ -103,7 +104,10 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             (name, false)
         }
         Choice::MuslGcc(gcc) => {
-            set_linker(&gcc.cc);
+            match for_static_pie(wanted, &gcc.cc) {
+                Ok(linker) => set_linker(&linker),
+                Err(lack) => return Ok(Err(lack)),
+            }
             compiler = Some(gcc.cc.clone());
             let tools = [("CC", Some(gcc.cc.clone())), ("CXX", gcc.cxx), ("AR", gcc.ar), ("RANLIB", gcc.ranlib)];
             for (name, program) in tools.into_iter().filter_map(|(name, program)| Some((name, program?))) {
@@ -154,6 +158,20 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
         Err(lack) => return Ok(Err(lack)),
     }
     Ok(Ok(Tools { linker: name, variables, compiles_c }))
+}
+
+/// What links with a GCC that has musl. For s390x, GNU ld (2.40) leaves pointers to exported symbols of a program that
+/// nobody relocates but itself to the dynamic linker, and musl's start code knows only how to add the program's
+/// address: what comes from archives, as all crates do, must not be exported.
+fn for_static_pie(wanted: &Wanted<'_>, gcc: &str) -> Result<String, Lack> {
+    if wanted.platform.target().goarch != "s390x" {
+        return Ok(gcc.to_owned());
+    }
+    let text =
+        format!("#!/bin/sh\n# Written by mab.\nexec \"{}\" \"$@\" -Wl,--exclude-libs,ALL\n", quoted(gcc.as_ref()));
+    let [path] = script::write_all(wanted.work_dir, wanted.triple, [("cc", text)])
+        .map_err(|error| Lack::Broken { program: gcc.to_owned(), said: error.to_string() })?;
+    Ok(path)
 }
 
 /// Build scripts and macros are linked for this machine, by `cc` unless something is said: where there is

@@ -104,7 +104,7 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             (name, false)
         }
         Choice::MuslGcc(gcc) => {
-            match for_static_pie(wanted, &gcc.cc) {
+            match with_musl_gcc(wanted, &gcc.cc) {
                 Ok(linker) => set_linker(&linker),
                 Err(lack) => return Ok(Err(lack)),
             }
@@ -160,15 +160,15 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     Ok(Ok(Tools { linker: name, variables, compiles_c }))
 }
 
-/// What links with a GCC that has musl. For s390x, GNU ld (2.40) leaves pointers to exported symbols of a program that
-/// nobody relocates but itself to the dynamic linker, and musl's start code knows only how to add the program's
-/// address: what comes from archives, as all crates do, must not be exported.
-fn for_static_pie(wanted: &Wanted<'_>, gcc: &str) -> Result<String, Lack> {
-    if wanted.platform.target().goarch != "s390x" {
-        return Ok(gcc.to_owned());
-    }
-    let text =
-        format!("#!/bin/sh\n# Written by mab.\nexec \"{}\" \"$@\" -Wl,--exclude-libs,ALL\n", quoted(gcc.as_ref()));
+/// What links with a GCC that has musl: a script that adds what rustc leaves out.
+///
+/// C that a GCC compiles may call its support library (`__popcountdi2` for processors that cannot count bits), of
+/// which Rust's has a part. For s390x, GNU ld (2.40) leaves pointers to exported symbols of a program that nobody
+/// relocates but itself to the dynamic linker, and musl's start code knows only how to add the program's address: what
+/// comes from archives, as all crates do, must not be exported.
+fn with_musl_gcc(wanted: &Wanted<'_>, gcc: &str) -> Result<String, Lack> {
+    let hidden = if wanted.platform.target().goarch == "s390x" { " -Wl,--exclude-libs,ALL" } else { "" };
+    let text = format!("#!/bin/sh\n# Written by mab.\nexec \"{}\" \"$@\"{hidden} -lgcc\n", quoted(gcc.as_ref()));
     let [path] = script::write_all(wanted.work_dir, wanted.triple, [("cc", text)])
         .map_err(|error| Lack::Broken { program: gcc.to_owned(), said: error.to_string() })?;
     Ok(path)

@@ -199,12 +199,20 @@ rust_musl_make() {
         mv "$work"/sources/usr/src/rustc-* "$work/toolchain/usr/lib/rustlib/src/rust"
         printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n' >"$work/empty/Cargo.toml"
         : >"$work/empty/src/lib.rs"
+        # As Rust's own build does it: cargo compiles the crate that aborts like all others, and no program
+        # whose profile says so could be linked with it.
+        cat >"$work/rustc" <<'WRAPPER'
+#!/bin/sh
+case " $* " in *" --crate-name panic_abort "*) set -- "$@" -Cpanic=abort ;; esac
+exec "$@"
+WRAPPER
+        chmod 755 "$work/rustc"
         printf '%s\n' "$version" >"$work/ready"
     fi
     # Bitcode: for programs that are linked with lto.
     for target in $(musl_targets); do
         (cd "$work/empty" && PATH=$work/toolchain/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_HOME=$work/cargo CARGO_INCREMENTAL=0 \
-            RUSTFLAGS="-Cembed-bitcode=yes -Ctarget-feature=+crt-static --remap-path-prefix=$work/toolchain/usr/lib/rustlib/src/rust=/rustc/$version --remap-path-prefix=$work/cargo=/rustc/$version/vendor" \
+            RUSTC_WRAPPER=$work/rustc RUSTFLAGS="-Cembed-bitcode=yes -Ctarget-feature=+crt-static --remap-path-prefix=$work/toolchain/usr/lib/rustlib/src/rust=/rustc/$version --remap-path-prefix=$work/cargo=/rustc/$version/vendor" \
             timeout 3600 cargo build -q --release --target "$target" -Zbuild-std=std,panic_abort,panic_unwind) >&2
     done
     cp -al "$rust/." "$dir/" 2>/dev/null || cp -a "$rust/." "$dir/"

@@ -94,7 +94,8 @@ published_version() {
     local name=$1
     shift
     case $(published_field "$name" 2) in
-        rust) "$@" --version | head -n 1 ;;
+        # Read to its end: Docker fails where nobody listens any more.
+        rust) "$@" --version | sed -n 1p ;;
         go) "$@" version | sed 's,linux/[a-z0-9]*,PLATFORM,' ;;
     esac
 }

@@ -72,16 +72,19 @@ test_c_in_a_go_program() {
     assert_equal "$(docker_run "$OUT" linux/arm64)" "length 3"
 }
 
-# Build scripts and macros too: zlib's crate has both a script and C.
+# Build scripts and macros too: zlib's crate has both a script and C. The floor holds for this machine's own
+# platform, whose linker the scripts share.
 test_rust_and_zig_are_enough() {
     matrix_copy zlib "$T/app"
     cd "$T/app"
     matrix_tools "$T/no-cc" NO-CC
-    build_file "linux/amd64, linux/arm64" "$MAB_TEST_REGISTRY/base/debian:merged" 'rust: .' >build.yaml
+    build_file "linux/amd64, linux/arm64" "$MAB_TEST_REGISTRY/base/debian:merged" 'rust: {path: ., glibc: "2.28"}' >build.yaml
     run_ok as_user PATH="$MAB_RUN/bin:$(rust_prefix)/bin:$(zig_prefix)/bin:$T/no-cc" \
         mab build --push --progress plain --verbose
     assert_equal "$(grep -c 'is linked by zig' <<<"$ERR")" 2
     says "$OUT" zlib linux/amd64 linux/arm64
+    crane export --platform linux/amd64 "$OUT" - | tar -xOf - usr/bin/app >app
+    [[ $(printf '%s\nGLIBC_2.28\n' "$(max_glibc app)" | sort -V | tail -n 1) == GLIBC_2.28 ]] || fail "it wants $(max_glibc app)"
 }
 
 # A module whose C knows the name of its own file.

@@ -141,7 +141,12 @@ impl RustSurvey<'_> {
         let (name, triple) = (request.name.clone(), triple.to_owned());
         Ok(Some(Resolved {
             output: RustOutput { binary: request.binary, name, platform, bin, triple: triple.clone() },
-            target: RustTarget { triple, linker: tools.linker, tools: tools.variables },
+            target: RustTarget {
+                triple,
+                linker: tools.linker,
+                tools: tools.variables,
+                build_scripts: tools.build_scripts,
+            },
             settings: RustSettings {
                 features,
                 default_features: program.default_features,

@@ -54,7 +54,7 @@ impl CompileUnit {
     /// The variables by which mab points it to what compiles and links for its platforms.
     pub fn tools(&self) -> BTreeMap<String, String> {
         match self {
-            Self::Rust(unit) => unit.targets.iter().flat_map(|target| target.tools.iter().cloned()).collect(),
+            Self::Rust(unit) => unit.variables(),
             Self::Go(unit) => ["GOARCH", "GOAMD64", "GOARM", "CGO_ENABLED", "CC", "CXX"]
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), unit.environment.text(name)?.to_owned())))
@@ -133,6 +133,8 @@ pub struct RustTarget {
     pub linker: String,
     /// Variables that point cargo and build scripts to linker and C compiler.
     pub tools: Vec<(String, String)>,
+    /// The same for build scripts and macros, which are compiled for this machine.
+    pub build_scripts: Vec<(String, String)>,
 }
 
 /// A program that comes out of a unit.
@@ -171,6 +173,16 @@ pub struct RustUnit {
     pub user_wrapper: Option<PathBuf>,
     /// Sources of crates that the user's configuration defines: what defines each, its name.
     pub sources: Vec<(String, String)>,
+}
+
+impl RustUnit {
+    /// The variables that point cargo and build scripts to what links and compiles C. Where this machine is one of the
+    /// targets, what is said of it as a target counts for build scripts too: cargo has one name for both.
+    pub(super) fn variables(&self) -> BTreeMap<String, String> {
+        let build_scripts = self.targets.iter().flat_map(|target| &target.build_scripts);
+        let tools = self.targets.iter().flat_map(|target| &target.tools);
+        build_scripts.chain(tools).cloned().collect()
+    }
 }
 
 /// One program for one target, with everything found out about it.
@@ -288,7 +300,7 @@ mod tests {
                 bin: Bin { package: "p@1.0.0".into(), package_id: "p".into(), name: bin.into() },
                 triple: triple.clone(),
             },
-            target: RustTarget { triple, linker: "cc".into(), tools: Vec::new() },
+            target: RustTarget { triple, linker: "cc".into(), tools: Vec::new(), build_scripts: Vec::new() },
             settings: RustSettings {
                 features: Vec::new(),
                 default_features: true,

@@ -294,7 +294,7 @@ fn build_scripts_are_linked_by_what_there_is() {
     let bin = machine.root.join("bin");
     machine.env.set("PATH", bin.clone());
     let check = |machine: &Machine, expected: &str| {
-        let tools = tools_for(machine, "linux/arm64", Linkage::Dynamic(Libc::Gnu)).unwrap().tools;
+        let tools = tools_for(machine, "linux/arm64", Linkage::Dynamic(Libc::Gnu)).unwrap().build_scripts;
         let of_host = |name: &str| {
             let name = match name {
                 "LINKER" => "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER".to_owned(),
@@ -307,6 +307,20 @@ fn build_scripts_are_linked_by_what_there_is() {
     check(&machine, "- - -");
     script(&bin.join("zig"), "");
     check(&machine, "cc cc ar");
+    // Where this machine is a target as well, what the program wants comes first: it is the same variable.
+    let requests = ["linux/amd64", "linux/arm64"].map(|platform| {
+        let mut request = rust(&machine.checkout());
+        request.platform = platform.parse().unwrap();
+        if let Program::Rust(program) = &mut request.program {
+            program.glibc = Some(GlibcVersion { major: 2, minor: 28 });
+        }
+        request
+    });
+    let units = machine.survey(&requests).unwrap();
+    assert_eq!(units.len(), 1);
+    let linker = &units[0].tools()["CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"];
+    let text = fs_err::read_to_string(linker).unwrap();
+    assert!(text.contains("-target x86_64-linux-gnu.2.28 "), "{text}");
     script(&bin.join("clang"), "");
     check(&machine, "clang clang -");
     let without = machine.env.clone();

@@ -67,7 +67,8 @@ pub(in crate::toolchain) fn compile(
     let command = command(unit, context);
     context.note(format!("in {}: {command}", unit.directory.display()));
     for target in &unit.targets {
-        let tools: String = target.tools.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+        let tools = target.tools.iter().chain(&target.build_scripts);
+        let tools: String = tools.map(|(name, value)| format!(", {name}={value}")).collect();
         context.note(format!("{} is linked by {}{tools}", target.triple, target.linker));
     }
     let (mut told, mut wrong) = (Told::default(), None);
@@ -201,10 +202,8 @@ fn environment(unit: &RustUnit, context: &ToolContext<'_>) -> Environment {
     // Newer cargos keep what is in between elsewhere, where the user has configured it: shared
     // with builds whose flags are others, which cargo cannot see.
     env.set("CARGO_BUILD_BUILD_DIR", &unit.target_directory);
-    for target in &unit.targets {
-        for (name, value) in &target.tools {
-            env.set_default(name, value);
-        }
+    for (name, value) in unit.variables() {
+        env.set_default(name, value);
     }
     let remaps = remaps(unit, context);
     for target in &unit.targets {

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::CargoConfig;
+use super::config::{CargoConfig, target_variable};
 use crate::process::{Children, Command, Environment, ProcessError};
 use crate::target::Target;
+use crate::toolchain::zig;
 
 /// What a workspace's lock file says about the tools that its crates call. It may say too much
 /// (crates for other systems, for tests), so nothing is refused because of it.
@@ -57,6 +58,14 @@ impl Variables<'_> {
     pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
         if !self.is_set(name) {
             self.found.push((self.of_target(name), value.into()));
+        }
+    }
+
+    /// zig links, compiles and archives.
+    pub(super) fn zig(&mut self, tools: zig::Tools) {
+        self.found.push((target_variable(self.triple, "LINKER"), tools.cc.clone()));
+        for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
+            self.set(name, program);
         }
     }
 

@@ -46,6 +46,8 @@ pub(in crate::toolchain) struct Tools {
     pub(in crate::toolchain) linker: String,
     /// Variables for cargo and build scripts.
     pub(in crate::toolchain) variables: Vec<(String, String)>,
+    /// Variables for what is compiled for this machine: build scripts and macros.
+    pub(in crate::toolchain) build_scripts: Vec<(String, String)>,
     /// C for this target compiles against its own C library.
     pub(in crate::toolchain) compiles_c: bool,
 }
@@ -126,11 +128,8 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
             ("clang".to_owned(), true)
         }
         Choice::Zig(tools) => {
-            set_linker(&tools.cc);
             compiler = Some(tools.cc.clone());
-            for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
-                variables.set(name, program);
-            }
+            variables.zig(tools);
             ("zig".to_owned(), true)
         }
         Choice::Lld => {
@@ -152,12 +151,8 @@ pub(in crate::toolchain) fn find(wanted: &Wanted<'_>) -> Result<Result<Tools, La
     {
         variables.bindgen(&compiler, wanted.env, wanted.children)?;
     }
-    let mut variables = variables.found;
-    match of_build_scripts(wanted) {
-        Ok(found) => variables.extend(found),
-        Err(lack) => return Ok(Err(lack)),
-    }
-    Ok(Ok(Tools { linker: name, variables, compiles_c }))
+    let variables = variables.found;
+    Ok(for_build_scripts(wanted).map(|build_scripts| Tools { linker: name, variables, build_scripts, compiles_c }))
 }
 
 /// What links with a GCC that has musl: a script that adds what rustc leaves out.
@@ -176,7 +171,7 @@ fn with_musl_gcc(wanted: &Wanted<'_>, gcc: &str) -> Result<String, Lack> {
 
 /// Build scripts and macros are linked for this machine, by `cc` unless something is said: where there is
 /// none, by another compiler of this machine's, or by zig.
-fn of_build_scripts(wanted: &Wanted<'_>) -> Result<Vec<(String, String)>, Lack> {
+fn for_build_scripts(wanted: &Wanted<'_>) -> Result<Vec<(String, String)>, Lack> {
     let host = wanted.toolchain.host.as_str();
     // What a `cfg(…)` of the user's says of this machine is not asked.
     let is_chosen = wanted.config.wants_cfg() || wanted.config.linker(host, &[]).is_some();
@@ -184,20 +179,12 @@ fn of_build_scripts(wanted: &Wanted<'_>) -> Result<Vec<(String, String)>, Lack> 
         return Ok(Vec::new());
     }
     let mut variables = Variables { triple: host, config: wanted.config, found: Vec::new() };
-    let linker = target_variable(host, "LINKER");
+    let libc = if host.ends_with("musl") { Libc::Musl } else { Libc::Gnu };
     if let Some(compiler) = ["gcc", "clang"].into_iter().find(|name| wanted.env.lookup(name).is_some()) {
-        variables.found.push((linker, compiler.to_owned()));
+        variables.found.push((target_variable(host, "LINKER"), compiler.to_owned()));
         variables.set("CC", compiler);
-    } else if let Some(zig) = zig::find(wanted.env) {
-        let libc = if host.ends_with("musl") { Libc::Musl } else { Libc::Gnu };
-        let tools = zig::tools(&zig, host, libc, None, wanted.work_dir)
-            .map_err(|error| Lack::Broken { program: zig.display().to_string(), said: error.to_string() })?;
-        if let Some(tools) = tools {
-            variables.found.push((linker, tools.cc.clone()));
-            for (name, program) in [("CC", tools.cc), ("CXX", tools.cxx), ("AR", tools.ar), ("RANLIB", tools.ranlib)] {
-                variables.set(name, program);
-            }
-        }
+    } else if let Some(tools) = zig_for(wanted, host, libc, None)? {
+        variables.zig(tools);
     }
     Ok(variables.found)
 }
@@ -218,11 +205,20 @@ fn users(wanted: &Wanted<'_>) -> Option<Result<Choice, Lack>> {
 
 fn with_zig(wanted: &Wanted<'_>) -> Result<Option<Choice>, Lack> {
     // zig has no archive of glibc, so it cannot put one into a program.
-    let Some(zig) = (wanted.libc == Libc::Musl || !wanted.is_static).then(|| zig::find(wanted.env)).flatten() else {
+    if wanted.libc == Libc::Gnu && wanted.is_static {
         return Ok(None);
-    };
-    zig::tools(&zig, wanted.triple, wanted.libc, wanted.glibc, wanted.work_dir)
-        .map(|tools| tools.map(Choice::Zig))
+    }
+    Ok(zig_for(wanted, wanted.triple, wanted.libc, wanted.glibc)?.map(Choice::Zig))
+}
+
+fn zig_for(
+    wanted: &Wanted<'_>,
+    triple: &str,
+    libc: Libc,
+    glibc: Option<GlibcVersion>,
+) -> Result<Option<zig::Tools>, Lack> {
+    let Some(zig) = zig::find(wanted.env) else { return Ok(None) };
+    zig::tools(&zig, triple, libc, glibc, wanted.work_dir)
         .map_err(|error| Lack::Broken { program: zig.display().to_string(), said: error.to_string() })
 }
 

@@ -424,5 +424,11 @@ test_what_this_system_can_do_is_told() {
     run_ok as_user ./listened mab check --sandbox
     assert_matches "$OUT" "owners recorded +no"
     assert_contains "$OUT" "Device or resource busy (os error 16) (commands of build files do not run)"
+    assert_contains "$OUT" "something listens to mab's own system calls already"
     run_ok as_user ./listened mab run "$(BASE)" -- /bin/true
+    printf 'version: 1\nplatforms: [linux/amd64]\nbase: %s\nrun: [/bin/true]\n' "$(BASE)" >build.yaml
+    run_exit 3 as_user ./listened mab build
+    assert_contains "$ERR" "cannot listen to the program's system calls: Device or resource busy"
+    assert_contains "$ERR" "hint: something listens to mab's own system calls already"
+    assert_no_path oci/index.json
 }

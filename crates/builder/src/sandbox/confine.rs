@@ -31,6 +31,9 @@ const OF_ROOT: CapabilitySet = CapabilitySet::CHOWN
 /// Most processes and threads of a sandbox. The kernel does not hold root to it.
 const PROCESSES: u64 = 4096;
 
+/// What fails where somebody else does it already.
+pub(super) const LISTEN: &str = "listen to the program's system calls";
+
 /// What a process enters for good.
 pub(super) struct Confinement {
     identity: Numbers,
@@ -60,10 +63,13 @@ impl Confinement {
         limits().map_err(failed("set limits"))?;
         sys::close_on_exec().map_err(failed("close descriptors"))?;
         match self.owners {
-            seccomp::Owners::Kernel => sys::install_filter(&self.filter).map(|()| None),
-            seccomp::Owners::Listener => sys::install_filter_to_listen_to(&self.filter).map(Some),
+            seccomp::Owners::Kernel => {
+                sys::install_filter(&self.filter).map(|()| None).map_err(failed("filter system calls"))
+            }
+            seccomp::Owners::Listener => {
+                sys::install_filter_to_listen_to(&self.filter).map(Some).map_err(failed(LISTEN))
+            }
         }
-        .map_err(failed("filter system calls"))
     }
 }
 

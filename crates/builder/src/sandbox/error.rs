@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::confine::LISTEN;
 use super::host;
 use super::report::{Failure, FailureKind};
 
@@ -87,6 +88,11 @@ impl SandboxError {
             Self::NoCommand => vec!["write the command behind `--`".to_owned()],
             Self::Setup { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
                 vec!["what the program writes is kept in memory: give this machine more of it".to_owned()]
+            }
+            Self::Setup { what, source } if what == LISTEN && source.raw_os_error() == Some(libc::EBUSY) => {
+                let why = "something listens to mab's own system calls already, as some container engines do, and the \
+                           kernel allows one listener: run mab outside of it";
+                vec![why.to_owned()]
             }
             Self::User { .. } => {
                 vec!["name another one with --user; numbers need not be in the image's /etc/passwd".to_owned()]

@@ -320,7 +320,10 @@ fn probe(handed: &Handed) -> Vec<(Ability, Option<Failure>)> {
 
 /// Whether a process can be confined as programs are.
 fn confinement(owners: Owners) -> Result<(), Failure> {
-    let what = "start a program without privileges";
+    let what = match owners {
+        Owners::Kernel => "start a program without privileges",
+        Owners::Listener => confine::LISTEN,
+    };
     rustix::thread::set_no_new_privs(true).map_err(setup(what))?;
     let mut command = command(Path::new("/proc/self/exe"), Stage::Nothing);
     let confinement = confine::Confinement::new(Numbers { uid: 1, gid: 1 }, owners);

@@ -3,17 +3,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, Sandbox, SmokeMode, build};
-use builder::event::Silent;
+use builder::event::{Event, Reporter, Silent};
 use builder::lock::update::{LockRequest, Moves, lock};
 use builder::process::{Children, Environment};
 use builder::spec::{Overrides, parse};
 use oci_layout::Layout;
 use registry_client::{Client, Config};
-use test_registry::TestRegistry;
+use test_registry::{Fault, TestRegistry};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -153,6 +153,80 @@ cp {0}/$GOARCH $2
     };
     let (built, ()) = tokio::join!(bench.build(&[Output::Push]), watched);
     assert_eq!(built.unwrap().manifests.len(), 2);
+}
+
+/// A build whose compiler takes its time: it waits for the file `enough`, a minute at most, and leaves
+/// the file `ended` when nobody has stopped it.
+fn slow() -> Bench {
+    let bench = Bench::new(&FINISHED.replace("{file: '${platform.arch}', to: /app}", "{go: ., to: /app}"));
+    bench.write("main.go", "package main\n");
+    bench.write("go.mod", "module x\n");
+    let script = format!(
+        "#!/bin/sh
+case $1 in build) ;; *) echo main main; exit ;; esac
+while [ \"$1\" != -o ]; do shift; done
+tries=0
+until [ -e {0}/enough ] || [ $tries -ge 1200 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+: >{0}/ended
+cp {0}/$GOARCH $2
+",
+        bench.directory.path().display()
+    );
+    executable(&bench.path("bin/go"), &script);
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_not_allowed_ends_the_build_while_it_compiles() {
+    let bench = slow();
+    bench.registry.fault(Fault::on("POST", "/blobs/uploads/").always().error(403, "DENIED"));
+    let error = bench.build(&[Output::Push]).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}/app: cannot upload an image", bench.registry.host())), "{text}");
+    assert!(text.contains("DENIED"), "{text}");
+    assert!(!bench.path("ended").exists(), "the compiler was waited for");
+    assert_eq!(bench.registry.log(), ["POST /v2/app/blobs/uploads/ 403"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_in_trouble_is_asked_again_when_there_is_something_to_push() {
+    let bench = slow();
+    let mut config = Config::default();
+    (config.retry.attempts, config.retry.first_pause) = (2, Duration::from_millis(1));
+    bench.registry.fault(Fault::on("POST", "/blobs/uploads/").times(2).status(503));
+    let warned = Arc::new(Warnings::default());
+    let told = {
+        let (warned, enough) = (Arc::clone(&warned), bench.path("enough"));
+        async move {
+            while warned.0.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            std::fs::write(enough, "").unwrap();
+        }
+    };
+    let client = Client::new(config).unwrap();
+    let reporter = Arc::clone(&warned);
+    let work = build(bench.request(&[Output::Push]), &client, Arc::new(Children::new()), reporter);
+    let (built, ()) = tokio::join!(work, told);
+    let index = built.unwrap().remove(0).index;
+    assert_eq!(bench.registry.tag("app", "latest"), Some(index.digest));
+    let warned = warned.0.lock().unwrap();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("503") && warned[0].contains("the build goes on"), "{warned:?}");
+}
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Reporter for Warnings {
+    fn report(&self, event: Event) {
+        if let Event::Warning { message } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

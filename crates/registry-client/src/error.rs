@@ -422,7 +422,7 @@ impl Error {
     }
 
     /// Whether trying once more may help (rows R07 to R10).
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Network { source, .. } => !crate::transport::is_lasting(source.as_ref()),
             Self::Timeout { .. } => true,

@@ -63,7 +63,8 @@ impl Client {
     ) -> Result<Pushed, Error> {
         self.inner.config.mirrors.allow(repository)?;
         let descriptor = source.descriptor();
-        let upload = Upload { client: self, repository, source, progress };
+        let what = format!("blob {}", descriptor.digest.short());
+        let upload = Upload { uploads: Uploads { client: self, repository, what }, source, progress };
         if upload.is_there().await? {
             progress(descriptor.size);
             return Ok(Pushed::Existed);
@@ -80,7 +81,7 @@ impl Client {
                 // The registry wants the bytes (row R32). Another repository may yet have them.
                 Mount::Session(opened) => {
                     if let Some(earlier) = session.replace(opened) {
-                        upload.cancel(&earlier).await;
+                        upload.uploads.cancel(&earlier).await;
                     }
                 }
                 Mount::Refused => {}
@@ -90,6 +91,17 @@ impl Client {
         progress(descriptor.size);
         Ok(Pushed::Uploaded)
     }
+
+    /// Asks whether `repository` takes uploads from us: opens one, and takes it back. What it
+    /// answers to a push that may come later, it says now: that the credentials are not good for
+    /// it, that there is no such repository, or nothing at all.
+    pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
+        self.inner.config.mirrors.allow(repository)?;
+        let uploads = Uploads { client: self, repository, what: "an image".to_owned() };
+        let session = uploads.begin().await?;
+        uploads.cancel(&session).await;
+        Ok(())
+    }
 }
 
 enum Mount {
@@ -98,51 +110,21 @@ enum Mount {
     Refused,
 }
 
-struct Upload<'a> {
+/// The upload sessions of a repository.
+struct Uploads<'a> {
     client: &'a Client,
     repository: &'a Repository,
-    source: &'a dyn UploadSource,
-    progress: Progress<'a>,
+    /// What is uploaded, for messages.
+    what: String,
 }
 
-impl<'a> Upload<'a> {
-    fn digest(&self) -> Digest {
-        self.source.descriptor().digest
-    }
-
-    fn call(&self, method: Method, path: &str, what: &str) -> Call<'a> {
-        let operation = format!("{what} blob {}", self.digest().short());
+impl<'a> Uploads<'a> {
+    fn call(&self, method: Method, path: &str, verb: &str) -> Call<'a> {
+        let operation = format!("{verb} {}", self.what);
         let mut call = Call::new(self.client, self.repository, method, path, operation);
         // One token for everything that a push does.
         call.scopes = Scopes::push(self.repository);
         call
-    }
-
-    async fn is_there(&self) -> Result<bool, Error> {
-        let call = self.call(Method::HEAD, &format!("blobs/{}", self.digest()), "look for");
-        Ok(self.client.request(&call, &[200, 404]).await?.status() == 200)
-    }
-
-    async fn mount(&self, from: &Repository) -> Mount {
-        // Quay fails on a mount without `from`; Docker Hub wants the source's scope as well.
-        let path = format!("blobs/uploads/?mount={}&from={}", self.digest(), from.path());
-        let mut call = self.call(Method::POST, &path, "mount");
-        call.scopes = Scopes::push(self.repository).and(from, &["pull"]);
-        match self.client.request(&call, &[201, 202, 400, 401, 403, 404, 405, 500, 501]).await {
-            Ok(response) if response.status() == 201 => {
-                response.finish().await;
-                Mount::Done
-            }
-            Ok(response) if response.status() == 202 => match self.session(&response).await {
-                Ok(session) => {
-                    response.finish().await;
-                    Mount::Session(session)
-                }
-                Err(_) => Mount::Refused,
-            },
-            // Whatever it is (row R31), the upload itself will tell.
-            Ok(_) | Err(_) => Mount::Refused,
-        }
     }
 
     async fn cancel(&self, session: &Session) {
@@ -183,17 +165,60 @@ impl<'a> Upload<'a> {
         })?;
         Ok(Some(url))
     }
+}
+
+struct Upload<'a> {
+    uploads: Uploads<'a>,
+    source: &'a dyn UploadSource,
+    progress: Progress<'a>,
+}
+
+impl<'a> Upload<'a> {
+    fn digest(&self) -> Digest {
+        self.source.descriptor().digest
+    }
+
+    fn call(&self, method: Method, path: &str, verb: &str) -> Call<'a> {
+        self.uploads.call(method, path, verb)
+    }
+
+    async fn is_there(&self) -> Result<bool, Error> {
+        let call = self.call(Method::HEAD, &format!("blobs/{}", self.digest()), "look for");
+        Ok(self.uploads.client.request(&call, &[200, 404]).await?.status() == 200)
+    }
+
+    async fn mount(&self, from: &Repository) -> Mount {
+        // Quay fails on a mount without `from`; Docker Hub wants the source's scope as well.
+        let path = format!("blobs/uploads/?mount={}&from={}", self.digest(), from.path());
+        let mut call = self.call(Method::POST, &path, "mount");
+        call.scopes = Scopes::push(self.uploads.repository).and(from, &["pull"]);
+        match self.uploads.client.request(&call, &[201, 202, 400, 401, 403, 404, 405, 500, 501]).await {
+            Ok(response) if response.status() == 201 => {
+                response.finish().await;
+                Mount::Done
+            }
+            Ok(response) if response.status() == 202 => match self.uploads.session(&response).await {
+                Ok(session) => {
+                    response.finish().await;
+                    Mount::Session(session)
+                }
+                Err(_) => Mount::Refused,
+            },
+            // Whatever it is (row R31), the upload itself will tell.
+            Ok(_) | Err(_) => Mount::Refused,
+        }
+    }
 
     async fn run(&self, mut session: Option<Session>) -> Result<(), Error> {
-        let registry = self.repository.registry();
-        let limits = &self.client.inner.config.limits;
+        let registry = self.uploads.repository.registry();
+        let limits = &self.uploads.client.inner.config.limits;
         let mut mode = if limits.chunked { Mode::Chunks(limits.chunk) } else { Mode::Whole };
-        let mut tries = Tries::of(self.client);
+        let mut tries = Tries::of(self.uploads.client);
         let mut lost = false;
         loop {
             let opened = match session.take() {
                 Some(session) => session,
-                None => self.begin().await?,
+                None => self.uploads.begin().await?,
             };
             let Err(error) = self.transfer(&opened, mode).await else { return Ok(()) };
             let step = next(mode, &error, lost, limits.chunk.max(opened.smallest_chunk));
@@ -209,9 +234,9 @@ impl<'a> Upload<'a> {
                     // The source's own trouble may pass as well: a mirror that lied is left out now.
                     let passed = match &error {
                         Error::Content { .. } => {
-                            self.client.pause(registry, &mut tries, None, &crate::error::reason(&error)).await
+                            self.uploads.client.pause(registry, &mut tries, None, &crate::error::reason(&error)).await
                         }
-                        _ => self.client.again(registry, &mut tries, &error).await,
+                        _ => self.uploads.client.again(registry, &mut tries, &error).await,
                     };
                     if !passed {
                         return Err(error);
@@ -268,11 +293,11 @@ impl<'a> Upload<'a> {
             let range = HeaderValue::from_str(&range).map_err(|_| call.protocol("a range cannot be sent"))?;
             call.headers.insert(header::CONTENT_RANGE, range);
         }
-        let response = self.client.execute(&call).await?;
+        let response = self.uploads.client.execute(&call).await?;
         if !matches!(response.status(), 200 | 201 | 202 | 204) {
             return Err(response.into_error().await);
         }
-        let next = self.location(&response).await?;
+        let next = self.uploads.location(&response).await?;
         response.finish().await;
         Ok(next.unwrap_or_else(|| location.clone()))
     }
@@ -284,9 +309,9 @@ impl<'a> Upload<'a> {
         call.target = Target::Url(location);
         call.gate = Gate::Push;
         call.payload = payload;
-        call.wait = self.client.inner.config.timeouts.commit;
+        call.wait = self.uploads.client.inner.config.timeouts.commit;
         call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let response = self.client.execute(&call).await?;
+        let response = self.uploads.client.execute(&call).await?;
         if !matches!(response.status(), 200 | 201 | 204) {
             return Err(response.into_error().await);
         }

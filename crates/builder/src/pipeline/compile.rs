@@ -7,6 +7,7 @@ use std::sync::Arc;
 use oci_layout::cache::Origin;
 use tokio::task::JoinSet;
 
+use super::admission::Admission;
 use super::assembly::Assembly;
 use super::cores::Cores;
 use super::plan::drafts;
@@ -58,6 +59,7 @@ pub(super) async fn programs_and_images(
     if compiled {
         ahead(shared, assemblies, &mut tasks);
     }
+    let mut admission = Admission::ask(shared, assemblies);
     let ready = |programs: &Vec<Option<PathBuf>>| programs.iter().all(Option::is_some);
     let mut begun = BTreeSet::new();
     let mut finished: Vec<Vec<Arc<Finished>>> = assemblies.iter().map(|_| Vec::new()).collect();
@@ -70,7 +72,12 @@ pub(super) async fn programs_and_images(
                 tasks.spawn(assemble(Arc::clone(shared), Arc::clone(assembly), image, platform, programs, compiled));
             }
         }
-        match tasks.join_next().await {
+        // A registry that refuses ends the build as what is made for it would.
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            refusal = admission.refusal() => Some(Ok(Err(refusal))),
+        };
+        match ended {
             None => break,
             Some(Ok(Ok(Finish::Delivered | Finish::Ahead))) => {}
             Some(Ok(Ok(Finish::Assembled(image, made)))) => {

@@ -4,6 +4,7 @@
 //! Bases are resolved, the programs are compiled, and each platform's layers are written as soon
 //! as its own programs are there. Nothing becomes visible before all of them are.
 
+mod admission;
 mod assembly;
 mod compile;
 mod cores;

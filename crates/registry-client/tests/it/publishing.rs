@@ -186,3 +186,25 @@ async fn r39_an_immutable_tag_with_another_digest_fails() {
     let log = registry.log();
     assert_eq!(&log[log.len() - 2..], ["PUT /v2/app/manifests/v1 400", "HEAD /v2/app/manifests/v1 200"]);
 }
+
+#[tokio::test]
+async fn whether_a_push_is_allowed_leaves_nothing_behind() {
+    let registry = TestRegistry::start();
+    let repo = repository(&registry, "app");
+    client().check_push(&repo).await.unwrap();
+    let log = registry.log();
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert_eq!(log[0], "POST /v2/app/blobs/uploads/ 202");
+    assert!(log[1].starts_with("DELETE /v2/app/blobs/uploads/") && log[1].ends_with(" 204"), "{log:?}");
+
+    registry.clear_log();
+    registry.fault(Fault::on("POST", "/blobs/uploads/").error(404, "NAME_UNKNOWN"));
+    let error = client().check_push(&repo).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_log(&registry, &["POST /v2/app/blobs/uploads/ 404"]);
+
+    // A registry that keeps its sessions to itself takes pushes all the same.
+    registry.clear_log();
+    registry.fault(Fault::on("DELETE", "/blobs/uploads/").status(405));
+    client().check_push(&repo).await.unwrap();
+}

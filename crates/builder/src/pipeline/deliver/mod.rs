@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_layout::Descriptor;
-use registry_client::Tag;
+use registry_client::{Repository, Tag};
 
 use super::*;
 use archive::ToArchive;
@@ -52,6 +52,11 @@ impl Sink {
     /// The layout, where it is one.
     pub(super) fn layout(&self) -> Option<&ToLayout> {
         if let Self::Layout(sink) = self { Some(sink) } else { None }
+    }
+
+    /// The repository, where it goes to one.
+    pub(super) fn repository(&self) -> Option<&Repository> {
+        if let Self::Registry(sink) = self { Some(sink.repository()) } else { None }
     }
 
     /// Takes the blobs of one platform's image.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci_layout::Digest;
 use oci_layout::cache::Origin;
-use registry_client::{LocalSource, MemorySource, Publication, Published, Publishing, UploadSource};
+use registry_client::{LocalSource, MemorySource, Publication, Published, Publishing, Repository, UploadSource};
 
 use super::*;
 use crate::event::Outcome;
@@ -21,6 +21,10 @@ impl ToRegistry {
             return Err(BuildError::NoImage { file: spec.file.clone() });
         };
         Ok(Self { publishing: shared.client.publishing(&image.value)? })
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        self.publishing.repository()
     }
 
     /// Sends the platform's blobs, unless nothing in its image is new: then the tags may name the

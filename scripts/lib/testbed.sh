@@ -89,9 +89,11 @@ part_make() {
         # shellcheck disable=SC2034
         local MAB_PART_PREFIX=$MAB_TESTBED/$name
         # In a shell of its own: whatever calls this in a condition would switch
-        # `set -e` off in every function and subshell below.
+        # `set -e` off in every function and subshell below. What whoever calls this has set for
+        # their own builds is not for the part's.
         local status=0
-        bash -euo pipefail <(
+        env -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET -u CARGO_BUILD_TARGET_DIR -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS \
+            -u GOFLAGS -u GOARCH -u GOOS bash -euo pipefail <(
             declare -p "${!MAB_@}"
             declare -f
             printf '%q ' "$maker" "$temporary" "$@"

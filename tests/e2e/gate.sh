@@ -241,6 +241,20 @@ test_glibc_ceiling() {
     fails_to_start "version .GLIBC_2.34. not found"
 }
 
+# GNU ld leaves the pointers to exported symbols of such a program for s390x to a loader.
+test_static_relocations() {
+    s390x-linux-gnu-gcc -O1 -fPIE -fno-stack-protector -nostdlib -static-pie -Wl,-E -o app "$MAB_ROOT/tests/lib/unrelocated.c"
+    spec "platforms: [linux/s390x]" "base: scratch" "config:" "  entrypoint: [/usr/bin/app]"
+    refused static-relocations "/usr/bin/app for linux/s390x has 1 relocation that nothing applies, among them one to \`say\`"
+    forced static-relocations
+    fails_to_start '.*' linux/s390x # by a signal, without a word
+    # Without exported symbols all are relative, and it starts.
+    s390x-linux-gnu-gcc -O1 -fPIE -fno-stack-protector -nostdlib -static-pie -o app "$MAB_ROOT/tests/lib/unrelocated.c"
+    run_ok as_user mab build --push --progress quiet
+    run docker_run "$OUT" linux/s390x
+    assert_eq "$STATUS $OUT" "0 started"
+}
+
 test_script() {
     printf '#!/bin/bash\necho started\n' >start
     chmod 755 start

@@ -69,6 +69,9 @@ checks! {
     GlibcCeiling "glibc-ceiling" Error:
         "Does it need no newer glibc than `glibc:` of the binary says?",
         "It does not start on the systems that it is promised for.";
+    StaticRelocations "static-relocations" Error:
+        "Does a static program's own start code apply all of its relocations?",
+        "It crashes: pointers that were to be set are not.";
     Script "script" Error:
         "Is the interpreter that a script's first line names in the image?",
         "`no such file or directory`, though the script is there.";

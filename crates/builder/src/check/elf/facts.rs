@@ -85,6 +85,24 @@ pub enum StaticNss {
     Loads,
 }
 
+/// What becomes of the relocations of a static program that is position-independent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relocations {
+    /// Its start code applies all of them.
+    #[serde(rename = "a")]
+    Applied,
+    /// Its start code leaves some as they are.
+    #[serde(rename = "l")]
+    Left {
+        /// How many.
+        #[serde(rename = "c")]
+        count: u32,
+        /// The symbol that the first is about; empty for one without.
+        #[serde(rename = "f", default, skip_serializing_if = "is_default")]
+        first: String,
+    },
+}
+
 /// What an ELF file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElfFacts {
@@ -145,6 +163,9 @@ pub struct ElfFacts {
     /// How it looks names up, where it is a static program of glibc that does.
     #[serde(rename = "ns", default, skip_serializing_if = "Option::is_none")]
     pub static_nss: Option<StaticNss>,
+    /// What becomes of its relocations, where it is static and position-independent.
+    #[serde(rename = "rl", default, skip_serializing_if = "Option::is_none")]
+    pub relocations: Option<Relocations>,
     /// Where it looks for libraries by itself, where it is glibc's loader.
     #[serde(rename = "ld", default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,

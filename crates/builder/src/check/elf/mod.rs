@@ -13,10 +13,11 @@ mod inspector;
 mod notes;
 mod parse;
 mod read;
+mod relocations;
 mod versions;
 mod words;
 
-pub use facts::{ElfFacts, ElfType, GoBuild, Malformed, StaticNss, VersionNeeds, X86Level, glibc_version};
+pub use facts::{ElfFacts, ElfType, GoBuild, Malformed, Relocations, StaticNss, VersionNeeds, X86Level, glibc_version};
 pub use inspector::{ElfInspector, FileFacts};
 pub use read::ReadAt;
 

@@ -23,7 +23,7 @@ pub(super) const NEEDS: usize = 8192;
 /// Section type of `.ARM.attributes`.
 const SHT_ARM_ATTRIBUTES: u32 = 0x7000_0003;
 /// Longest `.ARM.attributes`, and longest notes.
-const ATTRIBUTES: u64 = 64 << 10;
+pub(super) const ATTRIBUTES: u64 = 64 << 10;
 /// How far into the data Go's build information may begin.
 pub(super) const GO_WINDOW: usize = 64 << 10;
 /// `DF_TEXTREL`.
@@ -144,11 +144,15 @@ impl<'a, R: ReadAt + ?Sized> File<'a, R> {
             interpreter,
             needed,
             static_nss: None,
+            relocations: None,
             directories: Vec::new(),
         };
         let without_c = facts.go.as_ref().is_some_and(|go| !go.cgo);
         if facts.kind == ElfType::Program && facts.is_static() && !without_c {
             facts.static_nss = words::static_nss(self.source).map_err(Malformed::Io)?;
+        }
+        if facts.kind == ElfType::Program && facts.is_static() && facts.soname.is_none() {
+            facts.relocations = self.relocations(facts.machine, &dynamic);
         }
         if facts.soname.as_deref().is_some_and(words::is_loader) {
             facts.directories = words::loader_directories(self.source).map_err(Malformed::Io)?;
@@ -209,7 +213,7 @@ impl<'a, R: ReadAt + ?Sized> File<'a, R> {
         let Some(segment) = self.segments.iter().find(|segment| segment.p_type == PT_DYNAMIC) else {
             return Ok(dynamic);
         };
-        let word = if self.ctx.is_big() { 8 } else { 4 };
+        let word = self.word();
         let size = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX).min(DYNAMIC_ENTRIES * 2 * word);
         let bytes = self.exact(segment.p_offset, size, "the dynamic section")?;
         for entry in bytes.chunks_exact(2 * word) {
@@ -221,6 +225,21 @@ impl<'a, R: ReadAt + ?Sized> File<'a, R> {
         }
         dynamic.strings = dynamic.value(dynamic::DT_STRTAB).and_then(|address| self.offset_of(address));
         Ok(dynamic)
+    }
+
+    /// Bytes of an address.
+    pub(super) fn word(&self) -> usize {
+        if self.ctx.is_big() { 8 } else { 4 }
+    }
+
+    pub(super) fn is_little_endian(&self) -> bool {
+        self.ctx.is_little_endian()
+    }
+
+    /// Offset, size and alignment of the segments that hold notes.
+    pub(super) fn notes(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        let notes = self.segments.iter().filter(|segment| segment.p_type == PT_NOTE);
+        notes.map(|segment| (segment.p_offset, segment.p_filesz, segment.p_align))
     }
 
     /// Where in the file an address is.

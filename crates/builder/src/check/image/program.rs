@@ -8,7 +8,9 @@ use oci_layout::ImagePath;
 
 use super::level::{Level, level};
 use super::{Image, Maker, Recorder, Role, start, ways};
-use crate::check::elf::{ElfFacts, StaticNss, glibc_version, machine_name, not_program, unfit_float, unfit_machine};
+use crate::check::elf::{
+    ElfFacts, Relocations, StaticNss, glibc_version, machine_name, not_program, unfit_float, unfit_machine,
+};
 use crate::check::files::{Files, normal};
 use crate::check::loader::{Closure, Lack, Loader, libc_of};
 use crate::check::{CheckId, Finding};
@@ -415,6 +417,32 @@ impl Checking<'_, '_, '_> {
 
     /// A file that needs neither loader nor library.
     fn alone(&mut self) {
+        self.relocations();
+        self.names();
+    }
+
+    fn relocations(&mut self) {
+        match &self.elf.relocations {
+            None => {}
+            Some(Relocations::Applied) => {
+                self.fits(CheckId::StaticRelocations, || "its start code applies them".to_owned());
+            }
+            Some(Relocations::Left { count, first }) => {
+                let about = if first.is_empty() { String::new() } else { format!(", among them one to `{first}`") };
+                let what = if *count == 1 { "relocation" } else { "relocations" };
+                let message = format!("{} has {count} {what} that nothing applies{about}", self.name());
+                let hint = "GNU ld leaves such pointers to exported symbols on s390x: link it with \
+                            `-Wl,--exclude-libs,ALL` and without `-rdynamic`, or dynamically (`link: dynamic`), or without \
+                            position independence (`-no-pie`)";
+                let note = "a static program relocates itself, and this one's start code (musl's, say) applies relative \
+                            relocations alone";
+                let finding = Finding::unfit(CheckId::StaticRelocations, self.subject(), message);
+                self.finding(finding.note(note).hint(hint));
+            }
+        }
+    }
+
+    fn names(&mut self) {
         let Some(nss) = self.elf.static_nss else { return };
         let services = nss_services(self.loaders.files);
         match (nss, services) {

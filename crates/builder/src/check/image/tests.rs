@@ -6,7 +6,7 @@ use oci_layout::document::ContainerConfig;
 use oci_layout::layer::facts::{Fact, FactKind, LayerFacts};
 
 use super::*;
-use crate::check::elf::{ElfFacts, FileFacts, GoBuild, StaticNss, VersionNeeds, X86Level};
+use crate::check::elf::{ElfFacts, FileFacts, GoBuild, Relocations, StaticNss, VersionNeeds, X86Level};
 use crate::check::{Answer, Report};
 use crate::target::FloatAbi;
 
@@ -202,6 +202,19 @@ fn versions_of_other_libraries_and_of_libraries_in_turn() {
         ("symbol-version", "/app for linux/amd64 cannot start: /usr/lib/libx.so.1, which it loads, needs GLIBC_2.38"),
         ("symbol-version", "/usr/lib/libx.so.1 for linux/amd64 needs GLIBC_2.38 of libc.so.6"),
     ]);
+}
+
+#[test]
+fn relocations_that_nothing_applies() {
+    let made = |relocations| {
+        Made::debian().app(|elf| (elf.interpreter, elf.needed, elf.relocations) = (None, Vec::new(), Some(relocations)))
+    };
+    made(Relocations::Applied).finds(&[]);
+    let left = |count, first: &str| made(Relocations::Left { count, first: first.to_owned() });
+    let message = "/app for linux/amd64 has 2 relocations that nothing applies, among them one to `value`";
+    left(2, "value").finds(&[("static-relocations", message)]);
+    assert!(left(2, "value").report(Detail::Findings).has_errors());
+    left(1, "").finds(&[("static-relocations", "/app for linux/amd64 has 1 relocation that nothing applies")]);
 }
 
 #[test]

@@ -227,7 +227,11 @@ fn of_base(error: &crate::base::BaseError) -> ErrorClass {
 pub(crate) fn registry_hints(error: &registry_client::Error) -> Vec<String> {
     use registry_client::ErrorKind;
     let text = match error.kind() {
-        ErrorKind::Unauthorized => "log in where docker or podman keep credentials, or set DOCKER_AUTH_CONFIG",
+        ErrorKind::Unauthorized => {
+            let registry = error.place().map(|place| format!(" {}", place.registry)).unwrap_or_default();
+            let hint = "(what docker and podman have logged in to counts as well), or set DOCKER_AUTH_CONFIG";
+            return vec![format!("log in with `mab login{registry}` {hint}")];
+        }
         ErrorKind::Denied => "these credentials may not do this here: ask whoever owns the repository",
         ErrorKind::NotFound => "look at the name and the tag; some registries say this where credentials are missing",
         ErrorKind::Network => "see that the registry is up and reachable; plain http is for loopback addresses only",

@@ -13,7 +13,7 @@ use builder::process::{Children, Environment};
 use builder::spec::{Overrides, parse};
 use oci_layout::Layout;
 use registry_client::{Client, Config};
-use test_registry::{Fault, TestRegistry};
+use test_registry::{Answer, Fault, TestRegistry};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -189,6 +189,13 @@ async fn a_push_that_is_not_allowed_ends_the_build_while_it_compiles() {
     assert!(text.contains("DENIED"), "{text}");
     assert!(!bench.path("ended").exists(), "the compiler was waited for");
     assert_eq!(bench.registry.log(), ["POST /v2/app/blobs/uploads/ 403"]);
+
+    let bench = slow();
+    let refused = Answer::error(401, "UNAUTHORIZED", "log in").header("WWW-Authenticate", "Basic realm=\"x\"");
+    bench.registry.fault(Fault::on("POST", "/blobs/uploads/").always().answer(refused));
+    let error = bench.build(&[Output::Push]).await.unwrap_err();
+    let hints = error.hints();
+    assert!(hints[0].contains(&format!("`mab login {}`", bench.registry.host())), "{error}: {hints:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,8 @@ pub enum Outcome {
     Cached(String),
     /// It failed; the error comes as the build's result.
     Failed,
+    /// It was ended, because another has failed or the user has had enough.
+    Stopped,
 }
 
 /// Takes events. Called from many threads, in the order in which things happened to each piece

@@ -7,17 +7,21 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::{Event, Outcome, Phase, Reporter};
+use crate::process::Children;
 use crate::target::TargetPlatform;
 
 /// Numbers pieces of work and tells of them.
 pub(crate) struct Work {
     reporter: Arc<dyn Reporter>,
+    children: Option<Arc<Children>>,
     next: AtomicU64,
 }
 
-/// A piece that has begun. Told as failed when it is dropped before its end.
+/// A piece that has begun. Told as failed when it is dropped before its end, or as stopped where everything
+/// is being ended then.
 pub(crate) struct Piece {
     reporter: Arc<dyn Reporter>,
+    children: Option<Arc<Children>>,
     pub(crate) id: u64,
     begun: Instant,
     /// What the thread that does all of it had used of its processor before, where one does.
@@ -27,7 +31,12 @@ pub(crate) struct Piece {
 
 impl Work {
     pub(crate) fn new(reporter: Arc<dyn Reporter>) -> Self {
-        Self { reporter, next: AtomicU64::new(1) }
+        Self { reporter, children: None, next: AtomicU64::new(1) }
+    }
+
+    /// With `children` that are interrupted when a part has failed, or the user has had enough.
+    pub(crate) fn with(self, children: Arc<Children>) -> Self {
+        Self { children: Some(children), ..self }
     }
 
     pub(crate) fn start(
@@ -39,7 +48,8 @@ impl Work {
     ) -> Piece {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.reporter.report(Event::Started { id, phase, platform, what, total });
-        Piece { reporter: Arc::clone(&self.reporter), id, begun: Instant::now(), cpu_before: None, ended: false }
+        let (reporter, children) = (Arc::clone(&self.reporter), self.children.clone());
+        Piece { reporter, children, id, begun: Instant::now(), cpu_before: None, ended: false }
     }
 }
 
@@ -81,7 +91,8 @@ impl Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         if !self.ended {
-            self.tell(Outcome::Failed);
+            let stopped = self.children.as_ref().is_some_and(|children| children.interrupted());
+            self.tell(if stopped { Outcome::Stopped } else { Outcome::Failed });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use builder::build::{BuildError, BuildOutcome, BuildRequest, Output, Sandbox, SmokeMode, build};
-use builder::event::{Event, Reporter, Silent};
+use builder::event::{Event, Outcome, Reporter, Silent};
 use builder::lock::update::{LockRequest, Moves, lock};
 use builder::process::{Children, Environment};
 use builder::spec::{Overrides, parse};
@@ -183,7 +183,13 @@ cp {0}/$GOARCH $2
 async fn a_push_that_is_not_allowed_ends_the_build_while_it_compiles() {
     let bench = slow();
     bench.registry.fault(Fault::on("POST", "/blobs/uploads/").always().error(403, "DENIED"));
-    let error = bench.build(&[Output::Push]).await.unwrap_err();
+    let (client, told) = (Client::new(Config::default()).unwrap(), Arc::new(Told::default()));
+    let reporter = Arc::clone(&told);
+    let built = build(bench.request(&[Output::Push]), &client, Arc::new(Children::new()), reporter).await;
+    let error = built.unwrap_err();
+    // The compilers did not fail.
+    let outcomes = told.outcomes.lock().unwrap().clone();
+    assert!(outcomes.contains(&Outcome::Stopped) && !outcomes.contains(&Outcome::Failed), "{outcomes:?}");
     let text = error.to_string();
     assert!(text.contains(&format!("{}/app: cannot upload an image", bench.registry.host())), "{text}");
     assert!(text.contains("DENIED"), "{text}");
@@ -204,11 +210,11 @@ async fn a_registry_in_trouble_is_asked_again_when_there_is_something_to_push() 
     let mut config = Config::default();
     (config.retry.attempts, config.retry.first_pause) = (2, Duration::from_millis(1));
     bench.registry.fault(Fault::on("POST", "/blobs/uploads/").times(2).status(503));
-    let warned = Arc::new(Warnings::default());
+    let warned = Arc::new(Told::default());
     let told = {
         let (warned, enough) = (Arc::clone(&warned), bench.path("enough"));
         async move {
-            while warned.0.lock().unwrap().is_empty() {
+            while warned.warnings.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             std::fs::write(enough, "").unwrap();
@@ -220,18 +226,23 @@ async fn a_registry_in_trouble_is_asked_again_when_there_is_something_to_push() 
     let (built, ()) = tokio::join!(work, told);
     let index = built.unwrap().remove(0).index;
     assert_eq!(bench.registry.tag("app", "latest"), Some(index.digest));
-    let warned = warned.0.lock().unwrap();
+    let warned = warned.warnings.lock().unwrap();
     assert_eq!(warned.len(), 1, "{warned:?}");
     assert!(warned[0].contains("503") && warned[0].contains("the build goes on"), "{warned:?}");
 }
 
 #[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
+struct Told {
+    warnings: Mutex<Vec<String>>,
+    outcomes: Mutex<Vec<Outcome>>,
+}
 
-impl Reporter for Warnings {
+impl Reporter for Told {
     fn report(&self, event: Event) {
-        if let Event::Warning { message } = event {
-            self.0.lock().unwrap().push(message);
+        match event {
+            Event::Warning { message } => self.warnings.lock().unwrap().push(message),
+            Event::Finished { outcome, .. } => self.outcomes.lock().unwrap().push(outcome),
+            _ => {}
         }
     }
 }

@@ -269,7 +269,7 @@ async fn begin(
     let pool = Arc::new(Pool::new(request.jobs)?);
     let maker = LayerMaker::new(pool, cache.clone(), store, BTreeSet::new());
     let shared = Arc::new(Shared {
-        work: Work::new(Arc::clone(&reporter)),
+        work: Work::new(Arc::clone(&reporter)).with(Arc::clone(&children)),
         children,
         reporter,
         client: client.clone(),

@@ -58,6 +58,7 @@ fn object(event: Event) -> Option<Value> {
                 Outcome::Done(result) => ("done", result),
                 Outcome::Cached(result) => ("cached", result),
                 Outcome::Failed => ("failed", String::new()),
+                Outcome::Stopped => ("stopped", String::new()),
             };
             json!({
                 "event": "finished", "id": id, "outcome": outcome, "result": result,

@@ -42,6 +42,7 @@ impl Plain {
                     Outcome::Done(result) => ("done", result),
                     Outcome::Cached(result) => ("cached", result),
                     Outcome::Failed => ("failed", String::new()),
+                    Outcome::Stopped => ("stopped", String::new()),
                 };
                 let result = if result.is_empty() { result } else { format!(": {result}") };
                 let label = label(piece.phase, piece.platform, &piece.what);

@@ -140,6 +140,14 @@ test_input_and_output_pass_through() {
     run as_user sh -c "printf 'echo typed\nexit 5\n' | script -qec 'mab run $(BASE) -- /bin/sh' /dev/null"
     assert_contains "$OUT" typed
     assert_equal "$STATUS" 5
+    # What is unpacked for it is seen there, the first time, and nowhere else.
+    local seen="$size MAB_CACHE_DIR=$T/seen mab run $(BASE) -- /bin/true"
+    run as_user script -qec "$seen" /dev/null
+    assert_contains "$OUT" 'unpack '
+    run as_user script -qec "$seen" /dev/null
+    assert_equal "$STATUS $OUT" '0 '
+    run as_user env MAB_CACHE_DIR="$T/unseen" mab run "$(BASE)" -- /bin/true
+    assert_equal "$STATUS $OUT$ERR" '0 '
 }
 
 test_the_network_is_there_only_if_asked_for() {

@@ -112,7 +112,10 @@ pub(crate) fn bundles(named: &[PathBuf], env: &Environment) -> Vec<PathBuf> {
 
 /// Columns of the terminal on standard error, 80 where it is none or does not say.
 pub(crate) fn width() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).clamp(20, 200)
+    // A terminal that does not know how wide it is says 0.
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+    let width = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    width.unwrap_or(80).clamp(20, 200)
 }
 
 /// How results look on standard output: lines are broken for terminals alone.

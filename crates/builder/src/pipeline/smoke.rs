@@ -6,7 +6,7 @@ use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use oci_layout::cache::Unpacking;
 use oci_layout::document::ImageConfig;
 use tokio::sync::Semaphore;
@@ -311,11 +311,12 @@ impl Files {
         let diff_ids = &config.rootfs.diff_ids;
         let mut layers = Vec::new();
         if let Some(base) = assembly.bases.of(&assembly.spec, image.platform) {
-            let unpacked = image.base_layers.iter().zip(diff_ids);
-            let unpacked =
-                unpacked.map(|(layer, diff_id)| sandbox::unpack_layer(&base.source, layer, *diff_id, &cache));
-            let shown = base.shown.clone();
-            layers = try_join_all(unpacked).await.map_err(|source| BuildError::Base { base: shown, source })?;
+            let begin = |total| {
+                let what = format!("unpack {}", base.shown);
+                shared.work.start(Phase::Smoke, Some(image.platform), what, Some(total))
+            };
+            let unpacked = sandbox::unpack_layers(&base.source, &image.base_layers, diff_ids, &cache, begin).await;
+            layers = unpacked.map_err(|source| BuildError::Base { base: base.shown.clone(), source })?;
         }
         let image = Arc::clone(image);
         blocking(move || {

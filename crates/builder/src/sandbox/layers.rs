@@ -1,5 +1,6 @@
 //! From an image to unpacked layers in the cache.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,8 +10,10 @@ use oci_layout::layer::UnpackLimits;
 use oci_layout::{Cache, Descriptor, Digest, layer};
 
 use crate::base::{self, BaseError, select};
+use crate::event::{Outcome, Phase, Reporter};
 use crate::target::TargetPlatform;
-use crate::transfer::Source;
+use crate::transfer::{Meter, Source};
+use crate::work::{Piece, Work};
 
 /// An image that is to run.
 pub struct Image<'a> {
@@ -38,8 +41,8 @@ pub struct Unpacked {
     pub layers: Vec<PathBuf>,
 }
 
-/// Unpacks the layers of an image that the cache does not have yet.
-pub async fn unpack(image: &Image<'_>, cache: &Cache) -> Result<Unpacked, BaseError> {
+/// Unpacks the layers of an image that the cache does not have yet, and tells `reporter` how far it is.
+pub async fn unpack(image: &Image<'_>, cache: &Cache, reporter: &Arc<dyn Reporter>) -> Result<Unpacked, BaseError> {
     let platform = match image.platform {
         Some(platform) => platform,
         None => own_or_only(image, cache).await?,
@@ -49,8 +52,11 @@ pub async fn unpack(image: &Image<'_>, cache: &Cache) -> Result<Unpacked, BaseEr
     let missing = || BaseError::NoPlatform { base: (*shown).to_owned(), platform, available: Vec::new() };
     let descriptor = found.get(&platform).ok_or_else(missing)?;
     let (manifest, config) = base::documents(source, descriptor, Some(cache)).await?;
-    let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
-    let layers = try_join_all(layers.map(|(layer, diff_id)| unpack_layer(source, layer, *diff_id, cache))).await?;
+    let begin = |total| {
+        let work = Work::new(Arc::clone(reporter));
+        work.start(Phase::Run, Some(platform), format!("unpack {shown}"), Some(total))
+    };
+    let layers = unpack_layers(source, &manifest.layers, &config.rootfs.diff_ids, cache, begin).await?;
     Ok(Unpacked { platform, digest: descriptor.digest, config, layers })
 }
 
@@ -78,12 +84,34 @@ pub(super) fn own() -> TargetPlatform {
     if cfg!(target_arch = "aarch64") { TargetPlatform::ARM64 } else { TargetPlatform::AMD64 }
 }
 
-/// The directory of a layer in the cache, which is unpacked if it is not there yet.
-pub(crate) async fn unpack_layer(
+/// The directories of layers in the cache, which are unpacked where they are not there yet: `begin` makes the
+/// piece of work that tells of that, from how many bytes there are to read.
+pub(crate) async fn unpack_layers(
+    source: &Arc<Source>,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+    cache: &Cache,
+    begin: impl FnOnce(u64) -> Piece,
+) -> Result<Vec<PathBuf>, BaseError> {
+    let layers = layers.iter().zip(diff_ids);
+    let new = layers.clone().filter(|(_, diff_id)| cache.unpacked(diff_id).is_none());
+    let sizes: Vec<u64> = new.map(|(layer, _)| layer.size).collect();
+    let total = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+    let meter = (!sizes.is_empty()).then(|| Arc::new(Meter::new(begin(total))));
+    let unpacked = layers.map(|(layer, diff_id)| unpack_layer(source, layer, *diff_id, cache, meter.clone()));
+    let unpacked = try_join_all(unpacked).await?;
+    if let Some(meter) = meter.and_then(Arc::into_inner) {
+        meter.end(Outcome::Done(String::new()));
+    }
+    Ok(unpacked)
+}
+
+async fn unpack_layer(
     source: &Arc<Source>,
     layer: &Descriptor,
     diff_id: Digest,
     cache: &Cache,
+    meter: Option<Arc<Meter>>,
 ) -> Result<PathBuf, BaseError> {
     if let Some(path) = cache.unpacked(&diff_id) {
         return Ok(path);
@@ -94,6 +122,7 @@ pub(crate) async fn unpack_layer(
     };
     let unpacking = cache.unpack(&diff_id)?;
     let written = source.read(layer, move |reader| {
+        let reader = Metered { reader, digest, read: 0, meter };
         let failed = |source| BaseError::Unpack { digest, source };
         let root = std::fs::File::open(unpacking.root())
             .map_err(|source| failed(layer::UnpackError::Io { action: "open", path: "/".to_owned(), source }))?;
@@ -102,4 +131,23 @@ pub(crate) async fn unpack_layer(
         Ok::<_, BaseError>(unpacking)
     });
     Ok(written.await?.finish()?)
+}
+
+/// Tells a meter what is read.
+struct Metered<R> {
+    reader: R,
+    digest: Digest,
+    read: u64,
+    meter: Option<Arc<Meter>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        if let Some(meter) = &self.meter {
+            meter.blob(&self.digest, self.read);
+        }
+        Ok(count)
+    }
 }

@@ -44,7 +44,7 @@ pub use emulator::{Emulator, Execution, NoEmulator};
 pub use ending::Ending;
 pub use error::SandboxError;
 pub use host::{Gap, HostReport, execution, survey};
-pub(crate) use layers::unpack_layer;
+pub(crate) use layers::unpack_layers;
 pub use layers::{Image, Unpacked, unpack};
 pub use report::Ability;
 pub use start::{Control, Running, Streams, start};

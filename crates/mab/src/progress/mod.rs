@@ -11,6 +11,15 @@ use builder::event::Reporter;
 
 use crate::cli::Progress;
 
+/// For what comes before a program has the terminal: while it lasts it is seen there, and nowhere else.
+pub(crate) fn passing() -> Arc<dyn Reporter> {
+    if std::io::stderr().is_terminal() {
+        Arc::new(tty::Terminal::passing())
+    } else {
+        Arc::new(plain::Plain::new(false, true))
+    }
+}
+
 /// Who draws.
 pub(crate) fn reporter(progress: Progress, verbose: bool) -> Arc<dyn Reporter> {
     match progress {

@@ -9,6 +9,15 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::Plain;
 
+/// Columns beside a message: for the sign that turns, and for so many bytes of so many.
+const BYTES: usize = 2 + 24;
+/// For how many bytes in a second.
+const RATE: usize = 18;
+/// For the sign that turns, and the time.
+const ELAPSED: usize = 2 + 9;
+/// Terminals of fewer columns have no room for rates.
+const NARROW: usize = 80;
+
 /// A terminal.
 pub(crate) struct Terminal {
     lines: MultiProgress,
@@ -20,6 +29,11 @@ impl Terminal {
     pub(crate) fn new(verbose: bool) -> Self {
         Self { lines: MultiProgress::new(), bars: Mutex::default(), plain: Plain::new(verbose, false) }
     }
+
+    /// Of which nothing stays.
+    pub(crate) fn passing() -> Self {
+        Self { plain: Plain::new(false, true), ..Self::new(false) }
+    }
 }
 
 impl Reporter for Terminal {
@@ -28,17 +42,24 @@ impl Reporter for Terminal {
         match &event {
             Event::Started { id, phase, platform, what, total } => {
                 let platform = platform.map(|platform| format!(" {platform}")).unwrap_or_default();
-                let (bar, template) = match total {
-                    Some(total) => {
-                        (ProgressBar::new(*total), "{spinner} {msg} {bytes}/{total_bytes} ({bytes_per_sec})")
+                let width = crate::environment::width();
+                let (bar, template, figures) = match total {
+                    Some(total) if width < NARROW => {
+                        (ProgressBar::new(*total), "{spinner} {msg} {bytes}/{total_bytes}", BYTES)
                     }
-                    None => (ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"),
+                    Some(total) => (
+                        ProgressBar::new(*total),
+                        "{spinner} {msg} {bytes}/{total_bytes} ({bytes_per_sec})",
+                        BYTES + RATE,
+                    ),
+                    None => (ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}", ELAPSED),
                 };
                 let bar = self.lines.add(bar);
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style);
                 }
-                bar.set_message(format!("[{}]{platform} {}", phase.name(), crate::text::tame(what)));
+                let message = format!("[{}]{platform} {}", phase.name(), crate::text::tame(what));
+                bar.set_message(cut(message, width.saturating_sub(figures)));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 bars.insert(*id, bar);
             }
@@ -59,5 +80,25 @@ impl Reporter for Terminal {
         if let Some(line) = self.plain.line(event).filter(|_| !begins) {
             let _ = self.lines.println(line);
         }
+    }
+}
+
+/// A message that has to do with so many columns.
+fn cut(message: String, room: usize) -> String {
+    if message.chars().count() <= room {
+        return message;
+    }
+    message.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_fit_their_room() {
+        assert_eq!(cut("ünpack".to_owned(), 6), "ünpack");
+        assert_eq!(cut("ünpack".to_owned(), 5), "ünpa…");
+        assert_eq!(cut("ünpack".to_owned(), 0), "…");
     }
 }

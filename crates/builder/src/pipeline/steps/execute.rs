@@ -3,7 +3,6 @@
 use std::io;
 use std::process::Stdio;
 
-use futures_util::future::try_join_all;
 use oci_layout::layer::LayerPlan;
 
 use super::super::transcript::{Lines, Transcript};
@@ -24,21 +23,14 @@ impl Stack<'_> {
             let directories = match own {
                 None => Vec::new(),
                 Some((base, own)) => {
-                    let layers = own.manifest.layers.iter().zip(&own.config.rootfs.diff_ids);
-                    let is_new = own.config.rootfs.diff_ids.iter().any(|diff_id| cache.unpacked(diff_id).is_none());
-                    let piece = is_new.then(|| {
+                    let (layers, diff_ids) = (&own.manifest.layers, &own.config.rootfs.diff_ids);
+                    let begin = |total| {
                         let what = format!("unpack {}", base.shown);
-                        self.shared.work.start(Phase::Run, Some(self.platform), what, None)
-                    });
-                    let unpacked =
-                        layers.map(|(layer, diff_id)| sandbox::unpack_layer(&base.source, layer, *diff_id, cache));
-                    let unpacked = interruptible(self.shared, try_join_all(unpacked));
-                    let unpacked = Handle::current().block_on(unpacked)?;
-                    let unpacked = unpacked.map_err(|source| BuildError::Base { base: base.shown.clone(), source })?;
-                    if let Some(piece) = piece {
-                        piece.done(String::new());
-                    }
-                    unpacked
+                        self.shared.work.start(Phase::Run, Some(self.platform), what, Some(total))
+                    };
+                    let unpacked = sandbox::unpack_layers(&base.source, layers, diff_ids, cache, begin);
+                    let unpacked = Handle::current().block_on(interruptible(self.shared, unpacked))?;
+                    unpacked.map_err(|source| BuildError::Base { base: base.shown.clone(), source })?
                 }
             };
             self.base_directories = Some(directories);

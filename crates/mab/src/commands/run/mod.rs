@@ -114,7 +114,8 @@ async fn unpack(arguments: &Run, session: &Session, cache: &Cache) -> Result<Unp
         shown: &shown,
         platform: arguments.platform,
     };
-    sandbox::unpack(&image, cache).await.map_err(|source: BaseError| {
+    let drawn = progress::passing();
+    sandbox::unpack(&image, cache, &drawn).await.map_err(|source: BaseError| {
         let error = BuildError::Base { base: shown.clone(), source };
         let hints = error.hints();
         session.fail(&NotUnpacked { shown: shown.clone(), source: error }, &hints, exit::NOT_RUN)

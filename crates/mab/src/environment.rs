@@ -121,7 +121,8 @@ pub(crate) fn width() -> usize {
 /// How results look on standard output: lines are broken for terminals alone.
 pub(crate) fn output_look() -> Look {
     let out = std::io::stdout();
-    let width = rustix::termios::tcgetwinsize(&out).map_or(usize::MAX, |size| usize::from(size.ws_col).max(20));
+    let width = rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col));
+    let width = width.filter(|columns| *columns > 0).map_or(usize::MAX, |columns| columns.max(20));
     Look { width, colour: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never }
 }
 

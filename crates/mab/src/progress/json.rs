@@ -24,7 +24,10 @@ pub(crate) const EVENTS: &[(&str, &[(&str, &str)])] = &[
         "finished",
         &[
             ("id", "which piece of work"),
-            ("outcome", "`done`, `cached` (it was there already) or `failed`"),
+            (
+                "outcome",
+                "`done`, `cached` (it was there already), `failed`, or `stopped` (another had failed, or the build was interrupted)",
+            ),
             ("result", "a few words for people, may be empty"),
             ("milliseconds", "how long it took"),
             ("cpuMilliseconds", "how long a processor worked for it, with a fraction; null but for `check`"),

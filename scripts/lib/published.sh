@@ -111,7 +111,7 @@ published_task() {
         hexyl) "$@" --color never "$data/hay.txt" ;;
         fd) "$@" --color never --extension txt . "$data" ;;
         bat) "$@" --color always --style numbers --paging never --theme GitHub "$data/main.rs" ;;
-        miniserve | dufs)
+        miniserve | dufs | hugo)
             port=$(free_port)
             published_serve "$port" "$name" "$@"
             ;;
@@ -120,22 +120,27 @@ published_task() {
         crane) "$@" digest --insecure --platform linux/s390x "$REGISTRY/base/debian:merged" ;;
         regctl) "$@" --host "reg=$REGISTRY,tls=disabled" manifest get --format raw-body "$REGISTRY/base/debian:merged" ;;
         oras) "$@" manifest fetch --plain-http "$REGISTRY/base/debian:merged" ;;
-        hugo) "$@" --quiet --source "$data/site" --destination /tmp/out --noBuildLock && "$@" list all --source "$data/site" --noBuildLock ;;
     esac
 }
 
 # A file out of a server that runs until it has been asked.
 published_serve() { # PORT NAME RUN…
-    local port=$1 name=$2 pid i status=1 arguments
+    local port=$1 name=$2 pid i status=1 arguments path=/hay.txt
     shift 2
     case $name in
         miniserve) arguments=(--port "$port" --interfaces 127.0.0.1 "$MAB_RUN/data") ;;
         dufs) arguments=(--port "$port" --bind 127.0.0.1 "$MAB_RUN/data") ;;
+        # Its site is rendered, and asked for a page.
+        hugo)
+            arguments=(server --source "$MAB_RUN/data/site" --port "$port" --bind 127.0.0.1 --renderToMemory
+                --watch=false --disableLiveReload --noBuildLock)
+            path=/page/
+            ;;
     esac
     setsid "$@" "${arguments[@]}" >"$MAB_RUN/serve.log" 2>&1 </dev/null &
     pid=$!
     for ((i = 0; i < 300; i++)); do
-        if published_get "$port" /hay.txt >"$MAB_RUN/served" 2>/dev/null && [[ -s $MAB_RUN/served ]]; then
+        if published_get "$port" "$path" >"$MAB_RUN/served" 2>/dev/null && [[ -s $MAB_RUN/served ]]; then
             status=0
             break
         fi

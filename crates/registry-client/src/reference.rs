@@ -423,6 +423,8 @@ mod tests {
         reads("[::1]:5000/app:x", "[::1]:5000/app:x");
         reads("[2001:DB8::1]/app", "[2001:db8::1]/app");
         reads("my_host.example/app", "my_host.example/app");
+        let port = |text: &str| text.parse::<Reference>().unwrap().repository.registry().port();
+        assert_eq!([port("localhost:5000/a"), port("[::1]:81/a"), port("r.example/a")], [Some(5000), Some(81), None]);
     }
 
     #[test]

@@ -155,6 +155,16 @@ mod tests {
         assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
         assert_eq!(seconds("Thu, 29 Feb 1996 00:00:00 GMT"), Some(825_552_000 - 784_111_777));
         assert_eq!(seconds("Sun, 06 Nov 1984 08:49:37 GMT"), Some(0), "a date gone by");
+        assert_eq!(seconds("Sun, 06 Nov 1994 23:59:60 GMT"), Some(54_623), "a leap second");
+        for bad in [
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 23:60:00 GMT",
+            "Sun, 06 Nov 1994 23:59:61 GMT",
+            "Sun, 32 Nov 1994 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
         for bad in ["", "-1", "soon", "1.5", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET", ", "] {
             assert_eq!(seconds(bad), None, "{bad}");
         }

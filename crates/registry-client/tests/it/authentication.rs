@@ -213,8 +213,11 @@ async fn basic_is_sent_from_the_second_request_on() {
             "PUT /v2/a/blobs/uploads/ID?_state&digest=# 201",
         ],
     );
+    registry.clear_log();
     let error = crate::support::client().manifest(&repo, &tag("x")).await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { known: Known::Nothing, .. }), "{error:?}");
+    // With nothing to say there is nothing to ask again for.
+    assert_log(&registry, &["GET /v2/a/manifests/x 401"]);
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ async fn a_blob_goes_up_in_one_piece_and_comes_back() {
     );
     let put = &registry.requests()[2];
     assert_eq!(put.header("content-length"), Some("3000000"), "not chunked");
+    assert_eq!(registry.requests()[1].header("content-length"), Some("0"), "proxies want it where there is no body");
+    assert_eq!(registry.requests()[5].header("content-length"), None);
     assert_eq!(registry.connections(), 1, "one connection for all");
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use oci_layout::{Descriptor, Digest};
+use registry_client::config::Timeouts;
 use registry_client::{ByteStream, Client, Config, Error, ErrorKind, MemorySource, Pushed, UploadSource};
 use test_registry::{Answer, Fault, Options, TestRegistry, blob_bytes};
 
@@ -280,7 +282,7 @@ async fn chunks_are_as_large_as_the_registry_wants_them() {
 #[tokio::test]
 async fn an_upload_that_stands_still_times_out() {
     let registry = TestRegistry::start();
-    registry.fault(Fault::on("PUT", CLOSING).pause(std::time::Duration::from_secs(3)));
+    registry.fault(Fault::on("PUT", CLOSING).pause(Duration::from_secs(3)));
     push(&client(), &repository(&registry, "a"), &blob_bytes(1, 1000)).await.unwrap();
     assert_log(&registry, &[HEAD_404, POST, PUT_0, HEAD_404, POST, PUT_201]);
 }
@@ -330,4 +332,17 @@ async fn a_source_with_surplus_is_cut() {
     let source = Odd { descriptor, opened, bytes: Some(blob_bytes(1, 1200)) };
     client().push_blob(&repository(&registry, "a"), &source, &[], &|_| {}).await.unwrap();
     assert_log(&registry, &[HEAD_404, POST, PUT_201]);
+}
+
+/// A registry hashes a large blob when it has all of it, and says nothing meanwhile.
+#[tokio::test]
+async fn an_upload_that_is_whole_is_waited_for_longer_than_one_that_stands_still() {
+    let registry = TestRegistry::start();
+    let patience = Timeouts { commit: Duration::from_secs(20), idle: Duration::from_millis(300), ..config().timeouts };
+    let client = Client::new(Config { timeouts: patience, ..config() }).unwrap();
+    registry.fault(Fault::on("PUT", "/blobs/uploads/").pause(Duration::from_millis(1500)));
+    let bytes = blob_bytes(1, 100_000);
+    assert_eq!(push(&client, &repository(&registry, "a"), &bytes).await.unwrap(), Pushed::Uploaded);
+    let puts = registry.log().into_iter().filter(|line| line.starts_with("PUT")).count();
+    assert_eq!(puts, 1, "{:?}", registry.log());
 }

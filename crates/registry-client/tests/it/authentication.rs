@@ -220,6 +220,20 @@ async fn basic_is_sent_from_the_second_request_on() {
     assert_log(&registry, &["GET /v2/a/manifests/x 401"]);
 }
 
+/// A registry may want a password for some of its repositories alone.
+#[tokio::test]
+async fn without_credentials_what_is_open_is_read_beside_what_is_not() {
+    let registry = TestRegistry::start();
+    registry.put_image("open", Some("x"), &Image::new(1, "linux/amd64", &[100]));
+    let closed = Answer::new(401).header("WWW-Authenticate", "Basic realm=\"x\"");
+    registry.fault(Fault::on("GET", "/v2/closed/").always().answer(closed));
+    let client = crate::support::client();
+    let error = client.manifest(&repository(&registry, "closed"), &tag("x")).await.unwrap_err();
+    let url = error.place().and_then(|place| place.url.as_ref()).map(ToString::to_string);
+    assert_eq!(url, Some(format!("{}/v2/closed/manifests/x", registry.url())));
+    client.manifest(&repository(&registry, "open"), &tag("x")).await.unwrap();
+}
+
 #[tokio::test]
 async fn r23_a_token_server_that_the_registry_names_is_used_and_said() {
     let tokens = with_tokens(TokenAuth::default());

@@ -247,12 +247,15 @@ test_static_relocations() {
     spec "platforms: [linux/s390x]" "base: scratch" "config:" "  entrypoint: [/usr/bin/app]"
     refused static-relocations "/usr/bin/app for linux/s390x has 1 relocation that nothing applies, among them one to \`say\`"
     forced static-relocations
-    fails_to_start '.*' linux/s390x # by a signal, without a word
+    # Not under Docker: the first process of a container is not ended by its own signal, and QEMU waits for it.
+    root_of linux/s390x
+    run qemu-s390x-static root/rootfs/usr/bin/app
+    assert_equal "$STATUS $OUT" "139 "
     # Without exported symbols all are relative, and it starts.
     s390x-linux-gnu-gcc -O1 -fPIE -fno-stack-protector -nostdlib -static-pie -o app "$MAB_ROOT/tests/lib/unrelocated.c"
     run_ok as_user mab build --push --progress quiet
     run docker_run "$OUT" linux/s390x
-    assert_eq "$STATUS $OUT" "0 started"
+    assert_equal "$STATUS $OUT" "0 started"
 }
 
 test_script() {

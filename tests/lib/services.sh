@@ -255,7 +255,9 @@ docker_run() {
     shift 2
     if [[ $reference == *@* ]]; then docker image rm -f "$reference" >/dev/null 2>&1 || true; fi
     docker pull -q --platform "$platform" "$reference" >/dev/null || return 1
-    docker run --rm --network none --platform "$platform" "${DOCKER_RUN_OPTIONS[@]}" "$reference" "$@" </dev/null
+    # The first process of a container that waits for its own signal waits for ever.
+    timeout --kill-after=5 300 \
+        docker run --rm --network none --platform "$platform" "${DOCKER_RUN_OPTIONS[@]}" "$reference" "$@" </dev/null
 }
 DOCKER_RUN_OPTIONS=()
 

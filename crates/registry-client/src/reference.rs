@@ -460,11 +460,14 @@ mod tests {
         fails("App/x", "lower-case");
         fails("https://r.example/app", "scheme");
         fails("r.example/a:", "not a tag");
-        fails("r.example/a:-x", "not a tag");
+        fails("r.example/a:-x", "`-x` is not a tag");
+        let longest = format!("r.example/a:{}", "x".repeat(128));
+        reads(&longest, &longest);
         fails(&format!("r.example/a:{}", "x".repeat(129)), "not a tag");
         fails("r.example:0/a", "not a registry");
         fails("r.example:99999/a", "not a registry");
         fails("r.example:x/a", "not a registry");
+        fails("r.example:+5/a", "`r.example:+5` is not a registry");
         fails("[::1/a", "not a registry");
         fails("[::1]x/a", "not a registry");
         fails("-r.example/a", "not a registry");
@@ -472,6 +475,9 @@ mod tests {
         fails("1.0x7f/a", "not a registry");
         fails("0XA9FEA9FE:80/a", "not a registry");
         fails(&format!("r.example/{}", "a/".repeat(200)), "more than 255");
+        let host = |labels: usize| format!("{}a", "a.".repeat(labels)).parse::<Registry>();
+        assert_eq!(host(127).unwrap().host().len(), 255);
+        assert_eq!(host(128), Err(ParseReferenceError::TooLong(257)));
     }
 
     #[test]

@@ -151,6 +151,7 @@ async fn r33_a_registry_without_put_bodies_gets_one_patch() {
     assert_log(&registry, &[HEAD_404, POST, &put(404), HEAD_404, POST, PATCH, PUT_201]);
     let requests = registry.requests();
     assert_eq!((requests[5].body.len(), requests[6].body.len()), (1_000_000, 0));
+    assert_eq!(requests[5].header("content-range"), None, "it is no chunk");
     assert_eq!(registry.blob("a", &Digest::of(&bytes)).unwrap(), bytes);
 }
 
@@ -198,6 +199,14 @@ async fn r34_a_proxy_that_refuses_before_it_has_read_is_heard() {
     registry.fault(Fault::on("PUT", CLOSING).answer_unread(refusal));
     push(&client(), &repository(&registry, "a"), &blob_bytes(1, 9_000_000)).await.unwrap();
     assert_log(&registry, &[HEAD_404, POST, &put(413), HEAD_404, POST, PATCH, PUT_201]);
+}
+
+#[tokio::test]
+async fn r04_a_long_upload_that_is_cut_off_once_is_sent_whole_again() {
+    let registry = TestRegistry::start();
+    registry.fault(Fault::on("PUT", CLOSING).drop_request_after(5_000_000).times(1));
+    push(&client(), &repository(&registry, "a"), &blob_bytes(1, 9_000_000)).await.unwrap();
+    assert_log(&registry, &[HEAD_404, POST, PUT_0, HEAD_404, POST, PUT_201]);
 }
 
 #[tokio::test]

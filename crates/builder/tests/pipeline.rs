@@ -117,9 +117,9 @@ platforms: [linux/amd64, linux/arm64]
 binaries: [{file: '${platform.arch}', to: /app}]
 ";
 
-/// The compiler for arm64 waits until a blob of amd64's image has gone out.
-#[tokio::test(flavor = "multi_thread")]
-async fn blobs_travel_while_another_platform_compiles() {
+/// A Go program whose compiler does `first`, a shell script in which `HERE` is the bench's directory, and then
+/// gives the platform's finished program.
+fn compiled_after(first: &str) -> Bench {
     let bench = Bench::new(&FINISHED.replace("{file: '${platform.arch}', to: /app}", "{go: ., to: /app}"));
     bench.write("main.go", "package main\n");
     bench.write("go.mod", "module x\n");
@@ -127,19 +127,27 @@ async fn blobs_travel_while_another_platform_compiles() {
         "#!/bin/sh
 case $1 in build) ;; *) echo main main; exit ;; esac
 while [ \"$1\" != -o ]; do shift; done
-if [ $GOARCH = arm64 ]; then
+{first}
+cp HERE/$GOARCH $2
+"
+    );
+    executable(&bench.path("bin/go"), &script.replace("HERE", bench.directory.path().to_str().unwrap()));
+    bench
+}
+
+/// The compiler for arm64 waits until a blob of amd64's image has gone out.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_travel_while_another_platform_compiles() {
+    let bench = compiled_after(
+        "if [ $GOARCH = arm64 ]; then
     tries=0
-    until [ -e {0}/sent ]; do
+    until [ -e HERE/sent ]; do
         sleep 0.05
         tries=$((tries + 1))
-        [ $tries -lt 400 ] || {{ echo nothing was sent >&2; exit 1; }}
+        [ $tries -lt 400 ] || { echo nothing was sent >&2; exit 1; }
     done
-fi
-cp {0}/$GOARCH $2
-",
-        bench.directory.path().display()
+fi",
     );
-    executable(&bench.path("bin/go"), &script);
     let watched = async {
         loop {
             let blobs = bench.log("PUT ");
@@ -155,28 +163,17 @@ cp {0}/$GOARCH $2
     assert_eq!(built.unwrap().manifests.len(), 2);
 }
 
-/// A build whose compiler takes its time: it waits for the file `enough`, a minute at most, and leaves
-/// the file `ended` when nobody has stopped it.
+/// The compiler waits for the file `enough`, a minute at most, and leaves the file `ended` when nobody has
+/// stopped it.
 fn slow() -> Bench {
-    let bench = Bench::new(&FINISHED.replace("{file: '${platform.arch}', to: /app}", "{go: ., to: /app}"));
-    bench.write("main.go", "package main\n");
-    bench.write("go.mod", "module x\n");
-    let script = format!(
-        "#!/bin/sh
-case $1 in build) ;; *) echo main main; exit ;; esac
-while [ \"$1\" != -o ]; do shift; done
-tries=0
-until [ -e {0}/enough ] || [ $tries -ge 1200 ]; do
+    compiled_after(
+        "tries=0
+until [ -e HERE/enough ] || [ $tries -ge 1200 ]; do
     sleep 0.05
     tries=$((tries + 1))
 done
-: >{0}/ended
-cp {0}/$GOARCH $2
-",
-        bench.directory.path().display()
-    );
-    executable(&bench.path("bin/go"), &script);
-    bench
+: >HERE/ended",
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use oci_layout::Cache;
 use self::console::Console;
 use self::forward::Signals;
 use super::session::Session;
-use crate::cli::{Progress, Run};
+use crate::cli::Run;
 use crate::{environment, exit, progress, text};
 
 pub(crate) fn run(arguments: Run) -> u8 {
@@ -100,7 +100,7 @@ fn open_cache(session: &Session) -> Result<Cache, u8> {
 }
 
 async fn unpack(arguments: &Run, session: &Session, cache: &Cache) -> Result<Unpacked, u8> {
-    let reporter = progress::reporter(Progress::Plain, false);
+    let reporter = progress::passing();
     let client = session.client(&reporter, &arguments.registries).map_err(|_| exit::NOT_RUN)?;
     let failed = |error: TransferError| session.fail(&error, &error.hints(), exit::NOT_RUN);
     let source = Source::open(&arguments.image, &client).await.map_err(|error| failed(error.into()))?;
@@ -114,8 +114,7 @@ async fn unpack(arguments: &Run, session: &Session, cache: &Cache) -> Result<Unp
         shown: &shown,
         platform: arguments.platform,
     };
-    let drawn = progress::passing();
-    sandbox::unpack(&image, cache, &drawn).await.map_err(|source: BaseError| {
+    sandbox::unpack(&image, cache, &reporter).await.map_err(|source: BaseError| {
         let error = BuildError::Base { base: shown.clone(), source };
         let hints = error.hints();
         session.fail(&NotUnpacked { shown: shown.clone(), source: error }, &hints, exit::NOT_RUN)

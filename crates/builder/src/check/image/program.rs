@@ -428,9 +428,12 @@ impl Checking<'_, '_, '_> {
                 self.fits(CheckId::StaticRelocations, || "its start code applies them".to_owned());
             }
             Some(Relocations::Left { count, first }) => {
-                let about = if first.is_empty() { String::new() } else { format!(", among them one to `{first}`") };
-                let what = if *count == 1 { "relocation" } else { "relocations" };
-                let message = format!("{} has {count} {what} that nothing applies{about}", self.name());
+                let about = |which| if first.is_empty() { String::new() } else { format!(", {which}to `{first}`") };
+                let what = match count {
+                    1 => format!("a relocation that nothing applies{}", about("")),
+                    _ => format!("{count} relocations that nothing applies{}", about("the first ")),
+                };
+                let message = format!("{} has {what}", self.name());
                 let hint = "GNU ld leaves such pointers to exported symbols on s390x: link it with \
                             `-Wl,--exclude-libs,ALL` and without `-rdynamic`, or dynamically (`link: dynamic`), or without \
                             position independence (`-no-pie`)";

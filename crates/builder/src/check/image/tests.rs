@@ -211,10 +211,11 @@ fn relocations_that_nothing_applies() {
     };
     made(Relocations::Applied).finds(&[]);
     let left = |count, first: &str| made(Relocations::Left { count, first: first.to_owned() });
-    let message = "/app for linux/amd64 has 2 relocations that nothing applies, among them one to `value`";
+    let message = "/app for linux/amd64 has 2 relocations that nothing applies, the first to `value`";
     left(2, "value").finds(&[("static-relocations", message)]);
     assert!(left(2, "value").report(Detail::Findings).has_errors());
-    left(1, "").finds(&[("static-relocations", "/app for linux/amd64 has 1 relocation that nothing applies")]);
+    left(1, "").finds(&[("static-relocations", "/app for linux/amd64 has a relocation that nothing applies")]);
+    left(1, "value").finds(&[("static-relocations", "has a relocation that nothing applies, to `value`")]);
 }
 
 #[test]

@@ -90,10 +90,10 @@ matrix_path() { # PROGRAM COMPILER LIBC
     esac
 }
 
-# Variables of a cell, one a line.
+# Variables of a cell or a published program, one a line: where the system's OpenSSL of each platform is.
 matrix_environment() { # PROGRAM
     local name target sysroots
-    [[ $1 == openssl-system ]] || return 0
+    case $1 in openssl-system | sccache) ;; *) return 0 ;; esac
     sysroots=$(sysroots_dir)
     for name in $(bases_names); do
         target=$(matrix_target "$name")

@@ -42,7 +42,7 @@ address = ["unix://$dir/buildkitd.sock"]
 [worker.oci]
 enabled = true
 binary = "runc"
-snapshotter = "native"
+snapshotter = "auto"
 networkMode = "host"
 [worker.containerd]
 enabled = false

@@ -49,6 +49,16 @@ made for $platform"
     assert_equal "$(grep -c '^\[run\] .* cached' <<<"$ERR")" 20
 }
 
+# buildkit_build REFERENCE [OPTION]…: the Dockerfile, pushed for all platforms.
+buildkit_build() {
+    local reference=$1
+    shift
+    buildctl build --frontend dockerfile.v0 --progress plain --local context=mixed --local dockerfile=mixed \
+        --opt platform=linux/amd64,linux/arm64,linux/arm/v7,linux/s390x,linux/ppc64le --opt attest:provenance=disabled \
+        --output "type=image,name=$reference,push=true,registry.insecure=true" "$@" \
+        >buildkit.log 2>&1 || { tail -n 40 buildkit.log; fail "BuildKit: $reference"; }
+}
+
 # tree REFERENCE PLATFORM: a line for each path of the merged files.
 tree() {
     crane export --insecure --platform "$2" "$1" - | python3 -c '
@@ -88,10 +98,7 @@ test_buildkit_makes_the_same_files() {
         chmod 755 "mixed/prebuilt/$arch/mixed"
     done
     started=$SECONDS
-    buildctl build --frontend dockerfile.v0 --progress plain --local context=mixed --local dockerfile=mixed \
-        --opt platform=linux/amd64,linux/arm64,linux/arm/v7,linux/s390x,linux/ppc64le --opt attest:provenance=disabled \
-        --output type=image,name=localhost:5000/mixed/buildkit:latest,push=true,registry.insecure=true \
-        >buildkit.log 2>&1 || { tail -n 40 buildkit.log; fail "BuildKit"; }
+    buildkit_build localhost:5000/mixed/buildkit:latest
     tell "BuildKit: $((SECONDS - started)) s"
     for platform in amd64 arm64 arm/v7 s390x ppc64le; do
         tree "$REFERENCE" "linux/$platform" | grep -Ev "$EXPECTED" >own
@@ -101,32 +108,24 @@ test_buildkit_makes_the_same_files() {
     done
 }
 
-# The whole example as BuildKit and QEMU make it, with the program compiled inside each image: by a
-# compiler from an image that is there already, which is not in the time, and with that image made
-# first. mab's time is the first test's.
+# The whole example as BuildKit and QEMU make it, with the program compiled inside each image, by a compiler
+# from an image that is there already, whose own time is told apart. mab's time is the first test's.
 test_buildkit_compiles_inside_too() {
     mixed_begin
     register_binfmt
     start_buildkit
-    local image=localhost:5000/mixed/compiled:latest name platform started=$SECONDS compiler
-    built rustc localhost:5000/mixed/rustc:1
-    compiler=$((SECONDS - started))
+    local image=localhost:5000/mixed/compiled:latest compiler=localhost:5000/mixed/rustc:1
+    local name platform seconds started=$SECONDS
+    buildkit_build "$compiler" --opt target=rustc
+    seconds=$((SECONDS - started))
     buildctl prune --all >/dev/null
     started=$SECONDS
-    built compiled "$image"
-    tell "BuildKit, which compiles inside each image: $((SECONDS - started)) s; and $compiler s for the compiler's image"
+    buildkit_build "$image" --opt build-arg:PROGRAM=compiled --opt "build-arg:COMPILER=$compiler"
+    tell "BuildKit, which compiles inside each image: $((SECONDS - started)) s; and $seconds s for the compiler's image"
     for name in $(bases_names); do
         platform=$(bases_platform "$name")
         run_ok docker_run "$image" "$platform"
         assert_matches "$OUT" '^mixed on [a-z0-9_]+, OpenSSL 3\.'
         docker image rm -f "$image" >/dev/null 2>&1 || true
     done
-}
-# built DOCKERFILE REFERENCE: by BuildKit, for all platforms.
-built() {
-    buildctl build --frontend dockerfile.v0 --progress plain --local context=mixed --local dockerfile=mixed \
-        --opt "filename=Dockerfile.$1" \
-        --opt platform=linux/amd64,linux/arm64,linux/arm/v7,linux/s390x,linux/ppc64le --opt attest:provenance=disabled \
-        --output "type=image,name=$2,push=true,registry.insecure=true" \
-        >buildkit.log 2>&1 || { tail -n 40 buildkit.log; fail "BuildKit: $1"; }
 }

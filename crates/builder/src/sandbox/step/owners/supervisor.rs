@@ -249,7 +249,7 @@ impl Supervisor {
     /// Notes an owner with the file, or in the table where the file has no room for it.
     pub(super) fn record(&self, file: &OwnedFd, owner: (u32, u32)) -> Result<(), Errno> {
         let mode = kind(file)?;
-        if matches!(mode & TYPE, libc::S_IFREG | libc::S_IFDIR) {
+        if holds_notes(mode) {
             let name = place::own_name(file);
             let text = notes::owner(owner.0, owner.1);
             match setxattr(&name, notes::OWNER, text.as_bytes(), XattrFlags::empty()) {
@@ -293,7 +293,7 @@ impl Supervisor {
 
     /// The same, with [`UNCHANGED`] for what was not given away.
     fn noted_owner(&self, file: &OwnedFd) -> Result<Option<(u32, u32)>, Errno> {
-        if matches!(kind(file)? & TYPE, libc::S_IFREG | libc::S_IFDIR) {
+        if holds_notes(kind(file)?) {
             return Ok(note(file, notes::OWNER)?.and_then(|note| notes::parse_owner(&note)));
         }
         if self.owners.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
@@ -359,16 +359,22 @@ impl Supervisor {
         Ok(Answer::Value(0))
     }
 
+    /// Whether anything is noted about a file: of nearly all there is not, and this is the cheapest question.
+    fn may_have_notes(&self, file: &OwnedFd) -> bool {
+        let mut names = [0_u8; 1024];
+        match listxattr(place::own_name(file), &mut names[..]) {
+            Ok(0) | Err(Errno::OPNOTSUPP) => {}
+            _ => return true,
+        }
+        let table_is_empty = self.owners.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        !table_is_empty && !kind(file).is_ok_and(holds_notes)
+    }
+
     /// What there is to say of a file that has notes; nothing of others, of which the kernel knows all.
     fn noted_status(&self, call: &Call, named: Result<Named, Errno>, flags: u32, mask: u32) -> Option<Status> {
         const SYNC: u32 = 0x6000;
         let file = self.find(call, &named.ok()?).ok()?;
-        // Nearly all files have none.
-        let in_table = || {
-            let is_empty = self.owners.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-            !is_empty && kind(&file).is_ok_and(|mode| !matches!(mode & TYPE, libc::S_IFREG | libc::S_IFDIR))
-        };
-        if !has_notes(&file) && !in_table() {
+        if !self.may_have_notes(&file) {
             return None;
         }
         let owner = self.owner(&file).ok()?;
@@ -482,10 +488,9 @@ fn kind(file: &OwnedFd) -> Result<u32, Errno> {
     Ok(rustix::fs::fstat(file)?.st_mode)
 }
 
-/// Whether there may be notes on a file. Links and pipes have theirs in the table of owners.
-fn has_notes(file: &OwnedFd) -> bool {
-    let mut names = [0_u8; 1024];
-    !matches!(listxattr(place::own_name(file), &mut names[..]), Ok(0) | Err(Errno::OPNOTSUPP))
+/// Whether owners are noted with files of this mode; those of links and pipes are in the table.
+fn holds_notes(mode: u32) -> bool {
+    matches!(mode & TYPE, libc::S_IFREG | libc::S_IFDIR)
 }
 
 /// A note on a file that is open for nothing else.

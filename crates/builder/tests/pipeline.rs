@@ -203,10 +203,17 @@ async fn a_push_that_is_not_allowed_ends_the_build_while_it_compiles() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_in_trouble_is_asked_again_when_there_is_something_to_push() {
+    let trouble = Fault::on("POST", "/blobs/uploads/").times(2);
+    warned_of(trouble.clone().status(503), "503").await;
+    // What is behind it is said too.
+    warned_of(trouble.drop_unanswered(), "connection closed").await;
+}
+
+async fn warned_of(trouble: Fault, wanted: &str) {
     let bench = slow();
     let mut config = Config::default();
     (config.retry.attempts, config.retry.first_pause) = (2, Duration::from_millis(1));
-    bench.registry.fault(Fault::on("POST", "/blobs/uploads/").times(2).status(503));
+    bench.registry.fault(trouble);
     let warned = Arc::new(Told::default());
     let told = {
         let (warned, enough) = (Arc::clone(&warned), bench.path("enough"));
@@ -225,7 +232,7 @@ async fn a_registry_in_trouble_is_asked_again_when_there_is_something_to_push() 
     assert_eq!(bench.registry.tag("app", "latest"), Some(index.digest));
     let warned = warned.warnings.lock().unwrap();
     assert_eq!(warned.len(), 1, "{warned:?}");
-    assert!(warned[0].contains("503") && warned[0].contains("the build goes on"), "{warned:?}");
+    assert!(warned[0].contains(wanted) && warned[0].contains("the build goes on"), "{warned:?}");
 }
 
 #[derive(Default)]

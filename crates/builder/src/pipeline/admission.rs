@@ -6,6 +6,7 @@ use registry_client::Repository;
 use tokio::task::JoinSet;
 
 use super::assembly::Assembly;
+use super::programs::with_causes;
 use super::*;
 
 /// How long a build has gone on before registries are asked. One that is done by then learns it
@@ -47,7 +48,8 @@ async fn ask(shared: &Shared, repository: &Repository) -> Result<(), BuildError>
         // It may have come back by the time that there is something to send.
         Err(error) if error.is_passing() => {
             let message = format!(
-                "{error}; the build goes on, and {} is asked again when there is something to push",
+                "{}; the build goes on, and {} is asked again when there is something to push",
+                with_causes(&error),
                 repository.registry()
             );
             shared.reporter.report(Event::Warning { message });
